@@ -1,0 +1,1 @@
+//! The Causeway client SDK: a sans-IO session machine and its QUIC driver.

@@ -1,0 +1,37 @@
+//! Hard limits of the wire. A limit is part of the protocol: both ends check it.
+
+/// A frame's payload, bytes. Large enough for a page of the largest messages, small enough to buffer.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// A message's content, bytes.
+pub const CONTENT_BYTES_MAX: usize = 64 << 10;
+/// An encoded `Body`: its content, its content type and its salt.
+pub const BODY_BYTES_MAX: usize = CONTENT_BYTES_MAX + 512;
+/// An encoded `Request`, which holds names and ids only.
+pub const REQUEST_BYTES_MAX: usize = 2 << 10;
+/// A user id, bytes of UTF-8.
+pub const USER_BYTES_MAX: usize = 128;
+/// A room's name, bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 512;
+/// A content type, bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
+/// The salt of a body, bytes.
+pub const SALT_BYTES: usize = 16;
+/// Requests in one page of history.
+pub const HISTORY_PAGE_MAX: u32 = 500;
+/// Rooms that one user may be a member of.
+pub const ROOMS_PER_USER_MAX: usize = 10_000;
+/// Entries of a vector on the wire. Origins are folded long before (an alarm sounds above 64).
+pub const VECTOR_ENTRIES_MAX: usize = 4_096;
+/// How far ahead of a site's clock a request's stamp may be, ms.
+pub const STAMP_AHEAD_MAX_MS: u64 = 500;
+/// How far a site's clock may be from the median of its peers' before it stops accepting, ms.
+pub const CLOCK_SKEW_MAX_MS: u64 = 250;
+/// Shards of a cluster where nothing else is configured. Set for life when the cluster is created.
+pub const SHARD_COUNT_DEFAULT: u16 = 256;
+
+const _: () = {
+    assert!(BODY_BYTES_MAX + REQUEST_BYTES_MAX < FRAME_BYTES_MAX / 8, "a frame holds several of the largest messages");
+    assert!(CONTENT_TYPE_BYTES_MAX + SALT_BYTES + 64 < BODY_BYTES_MAX - CONTENT_BYTES_MAX, "a body's envelope fits");
+    assert!(NAME_BYTES_MAX + USER_BYTES_MAX < REQUEST_BYTES_MAX / 2, "a request's names fit");
+    assert!(CLOCK_SKEW_MAX_MS < STAMP_AHEAD_MAX_MS, "a site in good standing has its clients' stamps accepted by others");
+};

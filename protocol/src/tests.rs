@@ -1,0 +1,1 @@
+//! Golden vectors, round trips, and decoders against arbitrary bytes.

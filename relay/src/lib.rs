@@ -1,0 +1,1 @@
+//! The Causeway relay: shard threads, sessions, peer links, admin.

@@ -1,0 +1,273 @@
+//! The key schema: every row's key, in one enum. Tags are never reused.
+//!
+//! Numbers are big-endian, so that keys sort as their values do. Rows of a room start with the room's 16
+//! bytes (the prefix that RocksDB's extractor takes), rows of a shard with its 2. STORAGE.md has the table.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use causeway_protocol::{Dot, Hash16, Origin, RequestId, RoomId, ShardId, SiteId, UserId, hash16};
+
+use crate::view::Cf;
+
+/// Registers of a room: last writer wins.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Register {
+    /// Its name, UTF-8.
+    Name = 1,
+    /// Whether anyone may join: one byte, 0 or 1. Written by the create request alone.
+    Open = 2,
+}
+
+/// A row's key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Key {
+    /// `op`: room, origin, seq -> encoded header.
+    Op(RoomId, Dot),
+    /// `request`: room, stamp, device -> `RequestRow`.
+    Request(RoomId, RequestId),
+    /// `log`: shard, origin, seq -> `LogRow`.
+    Log(ShardId, Dot),
+    /// `order`: shard, apply number -> `OrderRow`.
+    Order(ShardId, u64),
+    /// `element`, tag 1: a member -> `ElementRow`.
+    Member(RoomId, UserId),
+    /// `element`, tag 2: somebody invited -> `ElementRow`.
+    Invited(RoomId, UserId),
+    /// `element`, tag 3 -> `RegisterRow`.
+    Register(RoomId, Register),
+    /// `head`, tag 1 -> `HeadRow`.
+    Head(RoomId),
+    /// `head`, tag 2: a room of a user, by the user's hash -> empty. Derived from `Member` rows.
+    UserRoom(Hash16, RoomId),
+    /// `read`: room, user -> `ReadRow`.
+    Read(RoomId, UserId),
+    /// `meta`, tag 1 -> `ShardRow`.
+    Shard(ShardId),
+    /// `meta`, tag 2: a digest bucket -> `BucketRow`.
+    Bucket(ShardId, u16),
+    /// `local`, tag 1 -> `IdentityRow`.
+    Identity,
+    /// `local`, tag 2: what a peer acknowledged last -> `Vector`.
+    PeerAck(ShardId, SiteId),
+    /// `local`, tag 3: a row of a snapshot that is still arriving or being merged -> the row's value.
+    Staged(ShardId, Cf, Bytes),
+}
+
+mod tag {
+    pub const MEMBER: u8 = 1;
+    pub const INVITED: u8 = 2;
+    pub const REGISTER: u8 = 3;
+
+    pub const HEAD: u8 = 1;
+    pub const USER_ROOM: u8 = 2;
+
+    pub const SHARD: u8 = 1;
+    pub const BUCKET: u8 = 2;
+
+    pub const IDENTITY: u8 = 1;
+    pub const PEER_ACK: u8 = 2;
+    pub const STAGED: u8 = 3;
+}
+
+/// The hash under which a user's rooms are listed.
+pub fn user_hash(user: &UserId) -> Hash16 {
+    hash16("causeway/user", &[user.as_str().as_bytes()])
+}
+
+impl Key {
+    /// The column family that it lives in.
+    pub fn family(&self) -> Cf {
+        match self {
+            Key::Op(..) => Cf::Op,
+            Key::Request(..) => Cf::Request,
+            Key::Log(..) => Cf::Log,
+            Key::Order(..) => Cf::Order,
+            Key::Member(..) | Key::Invited(..) | Key::Register(..) => Cf::Element,
+            Key::Head(_) | Key::UserRoom(..) => Cf::Head,
+            Key::Read(..) => Cf::Read,
+            Key::Shard(_) | Key::Bucket(..) => Cf::Meta,
+            Key::Identity | Key::PeerAck(..) | Key::Staged(..) => Cf::Local,
+        }
+    }
+
+    /// Its bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(64);
+        match self {
+            Key::Op(room, dot) => {
+                out.put_slice(&room.0);
+                put_dot(&mut out, dot);
+            }
+            Key::Request(room, id) => {
+                out.put_slice(&room.0);
+                out.put_slice(&id.to_bytes());
+            }
+            Key::Log(shard, dot) => {
+                out.put_u16(shard.0);
+                put_dot(&mut out, dot);
+            }
+            Key::Order(shard, number) => {
+                out.put_u16(shard.0);
+                out.put_u64(*number);
+            }
+            Key::Member(room, user) => put_room(&mut out, room, tag::MEMBER, user.as_str().as_bytes()),
+            Key::Invited(room, user) => put_room(&mut out, room, tag::INVITED, user.as_str().as_bytes()),
+            Key::Register(room, register) => put_room(&mut out, room, tag::REGISTER, &[*register as u8]),
+            Key::Head(room) => put_room(&mut out, room, tag::HEAD, &[]),
+            Key::UserRoom(user, room) => put_room(&mut out, &RoomId(*user), tag::USER_ROOM, &room.0),
+            Key::Read(room, user) => {
+                out.put_slice(&room.0);
+                out.put_slice(user.as_str().as_bytes());
+            }
+            Key::Shard(shard) => {
+                out.put_u16(shard.0);
+                out.put_u8(tag::SHARD);
+            }
+            Key::Bucket(shard, bucket) => {
+                out.put_u16(shard.0);
+                out.put_u8(tag::BUCKET);
+                out.put_u16(*bucket);
+            }
+            Key::Identity => out.put_u8(tag::IDENTITY),
+            Key::PeerAck(shard, site) => {
+                out.put_u8(tag::PEER_ACK);
+                out.put_u16(shard.0);
+                out.put_u16(site.0);
+            }
+            Key::Staged(shard, cf, key) => {
+                out.put_u8(tag::STAGED);
+                out.put_u16(shard.0);
+                out.put_u8(*cf as u8);
+                out.put_slice(key);
+            }
+        }
+        out.freeze()
+    }
+
+    /// Of its bytes; `None` where no key of the family has such bytes.
+    pub fn decode(cf: Cf, b: &[u8]) -> Option<Key> {
+        let user = |b: &[u8]| std::str::from_utf8(b).ok().and_then(|text| UserId::new(text).ok());
+        Some(match cf {
+            Cf::Op => {
+                let (room, rest) = split_room(b)?;
+                Key::Op(room, get_dot(rest)?)
+            }
+            Cf::Request => {
+                let (room, rest) = split_room(b)?;
+                Key::Request(room, RequestId::from_bytes(rest.try_into().ok()?))
+            }
+            Cf::Log => {
+                let (shard, rest) = split_shard(b)?;
+                Key::Log(shard, get_dot(rest)?)
+            }
+            Cf::Order => {
+                let (shard, rest) = split_shard(b)?;
+                Key::Order(shard, u64::from_be_bytes(rest.try_into().ok()?))
+            }
+            Cf::Element => {
+                let (room, rest) = split_room(b)?;
+                match rest.split_first()? {
+                    (&tag::MEMBER, rest) => Key::Member(room, user(rest)?),
+                    (&tag::INVITED, rest) => Key::Invited(room, user(rest)?),
+                    (&tag::REGISTER, &[1]) => Key::Register(room, Register::Name),
+                    (&tag::REGISTER, &[2]) => Key::Register(room, Register::Open),
+                    _ => return None,
+                }
+            }
+            Cf::Head => {
+                let (room, rest) = split_room(b)?;
+                match rest.split_first()? {
+                    (&tag::HEAD, []) => Key::Head(room),
+                    (&tag::USER_ROOM, rest) => Key::UserRoom(room.0, RoomId(rest.try_into().ok()?)),
+                    _ => return None,
+                }
+            }
+            Cf::Read => {
+                let (room, rest) = split_room(b)?;
+                Key::Read(room, user(rest)?)
+            }
+            Cf::Meta => {
+                let (shard, rest) = split_shard(b)?;
+                match rest {
+                    [tag::SHARD] => Key::Shard(shard),
+                    [tag::BUCKET, hi, lo] => Key::Bucket(shard, u16::from_be_bytes([*hi, *lo])),
+                    _ => return None,
+                }
+            }
+            Cf::Local => match b.split_first()? {
+                (&tag::IDENTITY, []) => Key::Identity,
+                (&tag::PEER_ACK, rest) => {
+                    let (shard, rest) = split_shard(rest)?;
+                    Key::PeerAck(shard, SiteId(u16::from_be_bytes(rest.try_into().ok()?)))
+                }
+                (&tag::STAGED, rest) => {
+                    let (shard, rest) = split_shard(rest)?;
+                    let (cf, key) = rest.split_first()?;
+                    Key::Staged(shard, Cf::from_number((*cf).into())?, Bytes::copy_from_slice(key))
+                }
+                _ => return None,
+            },
+        })
+    }
+}
+
+/// The range of all keys that start with these bytes: `[start, end)`.
+pub fn prefix_range(prefix: &[u8]) -> (Bytes, Bytes) {
+    let mut end = prefix.to_vec();
+    while end.last() == Some(&0xff) {
+        end.pop();
+    }
+    match end.last_mut() {
+        Some(last) => *last += 1,
+        // Above every key: none is this long.
+        None => end = vec![0xff; 300],
+    }
+    (Bytes::copy_from_slice(prefix), end.into())
+}
+
+/// All keys of a room's members.
+pub fn members_range(room: &RoomId) -> (Bytes, Bytes) {
+    let mut prefix = room.0.to_vec();
+    prefix.push(tag::MEMBER);
+    prefix_range(&prefix)
+}
+
+/// All keys of a user's rooms.
+pub fn user_rooms_range(user: &UserId) -> (Bytes, Bytes) {
+    let mut prefix = user_hash(user).to_vec();
+    prefix.push(tag::USER_ROOM);
+    prefix_range(&prefix)
+}
+
+/// All staged rows of a shard's family.
+pub fn staged_range(shard: ShardId, cf: Cf) -> (Bytes, Bytes) {
+    prefix_range(&Key::Staged(shard, cf, Bytes::new()).encode())
+}
+
+fn put_dot(out: &mut BytesMut, dot: &Dot) {
+    out.put_slice(&dot.origin.to_bytes());
+    out.put_u64(dot.seq);
+}
+
+fn get_dot(b: &[u8]) -> Option<Dot> {
+    let (origin, seq) = b.split_first_chunk::<{ Origin::LEN }>()?;
+    Some(Dot { origin: Origin::from_bytes(*origin), seq: u64::from_be_bytes(seq.try_into().ok()?) })
+}
+
+fn put_room(out: &mut BytesMut, room: &RoomId, tag: u8, rest: &[u8]) {
+    out.put_slice(&room.0);
+    out.put_u8(tag);
+    out.put_slice(rest);
+}
+
+fn split_room(b: &[u8]) -> Option<(RoomId, &[u8])> {
+    b.split_first_chunk::<{ RoomId::LEN }>().map(|(room, rest)| (RoomId(*room), rest))
+}
+
+fn split_shard(b: &[u8]) -> Option<(ShardId, &[u8])> {
+    b.split_first_chunk::<2>().map(|(shard, rest)| (ShardId(u16::from_be_bytes(*shard)), rest))
+}
+
+#[cfg(test)]
+#[path = "key_tests.rs"]
+mod tests;

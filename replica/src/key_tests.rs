@@ -1,0 +1,1 @@
+//! Round trips and golden bytes of the key schema.

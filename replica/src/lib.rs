@@ -1,0 +1,7 @@
+//! The sans-IO shard replica: rooms, requests, replication, rejoin; deterministic.
+
+#![forbid(unsafe_code)]
+
+pub mod io;
+pub mod key;
+pub mod view;

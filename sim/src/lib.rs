@@ -1,0 +1,1 @@
+//! Deterministic simulation of sites, clients, networks, disks and clocks, with checkers.

@@ -1,0 +1,1 @@
+//! RocksDB behind the replica's view and batches, with group commit.
