@@ -204,9 +204,11 @@ impl RoomId {
         Self(hash16("causeway/room/group", &[creator.as_str().as_bytes(), &create.to_bytes()]))
     }
 
-    /// Its shard. The id is a hash already.
+    /// Its shard. The id is a hash already; each shard is a contiguous range of ids, so that its rows are a
+    /// range of keys.
     pub fn shard(&self, shard_count: u16) -> ShardId {
-        ShardId(u16::from_be_bytes([self.0[0], self.0[1]]) % shard_count)
+        let top = u32::from(u16::from_be_bytes([self.0[0], self.0[1]]));
+        ShardId(((top * u32::from(shard_count)) >> 16) as u16)
     }
 
     /// From the wire: 16 bytes.

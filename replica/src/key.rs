@@ -4,7 +4,7 @@
 //! bytes (the prefix that RocksDB's extractor takes), rows of a shard with its 2. STORAGE.md has the table.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use causeway_protocol::{Dot, Hash16, Origin, RequestId, RoomId, ShardId, SiteId, UserId, hash16};
+use causeway_protocol::{Dot, Hash16, Origin, RequestId, RoomId, ShardId, UserId, hash16};
 
 use crate::view::Cf;
 
@@ -45,10 +45,10 @@ pub enum Key {
     Shard(ShardId),
     /// `meta`, tag 2: a digest bucket -> `BucketRow`.
     Bucket(ShardId, u16),
+    /// `meta`, tag 3: an entry of the applied vector -> `OriginRow`.
+    Origin(ShardId, Origin),
     /// `local`, tag 1 -> `IdentityRow`.
     Identity,
-    /// `local`, tag 2: what a peer acknowledged last -> `Vector`.
-    PeerAck(ShardId, SiteId),
     /// `local`, tag 3: a row of a snapshot that is still arriving or being merged -> the row's value.
     Staged(ShardId, Cf, Bytes),
 }
@@ -63,9 +63,9 @@ mod tag {
 
     pub const SHARD: u8 = 1;
     pub const BUCKET: u8 = 2;
+    pub const ORIGIN: u8 = 3;
 
     pub const IDENTITY: u8 = 1;
-    pub const PEER_ACK: u8 = 2;
     pub const STAGED: u8 = 3;
 }
 
@@ -85,8 +85,8 @@ impl Key {
             Key::Member(..) | Key::Invited(..) | Key::Register(..) => Cf::Element,
             Key::Head(_) | Key::UserRoom(..) => Cf::Head,
             Key::Read(..) => Cf::Read,
-            Key::Shard(_) | Key::Bucket(..) => Cf::Meta,
-            Key::Identity | Key::PeerAck(..) | Key::Staged(..) => Cf::Local,
+            Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) => Cf::Meta,
+            Key::Identity | Key::Staged(..) => Cf::Local,
         }
     }
 
@@ -128,12 +128,12 @@ impl Key {
                 out.put_u8(tag::BUCKET);
                 out.put_u16(*bucket);
             }
-            Key::Identity => out.put_u8(tag::IDENTITY),
-            Key::PeerAck(shard, site) => {
-                out.put_u8(tag::PEER_ACK);
+            Key::Origin(shard, origin) => {
                 out.put_u16(shard.0);
-                out.put_u16(site.0);
+                out.put_u8(tag::ORIGIN);
+                out.put_slice(&origin.to_bytes());
             }
+            Key::Identity => out.put_u8(tag::IDENTITY),
             Key::Staged(shard, cf, key) => {
                 out.put_u8(tag::STAGED);
                 out.put_u16(shard.0);
@@ -191,15 +191,12 @@ impl Key {
                 match rest {
                     [tag::SHARD] => Key::Shard(shard),
                     [tag::BUCKET, hi, lo] => Key::Bucket(shard, u16::from_be_bytes([*hi, *lo])),
+                    [tag::ORIGIN, rest @ ..] => Key::Origin(shard, Origin::from_bytes(rest.try_into().ok()?)),
                     _ => return None,
                 }
             }
             Cf::Local => match b.split_first()? {
                 (&tag::IDENTITY, []) => Key::Identity,
-                (&tag::PEER_ACK, rest) => {
-                    let (shard, rest) = split_shard(rest)?;
-                    Key::PeerAck(shard, SiteId(u16::from_be_bytes(rest.try_into().ok()?)))
-                }
                 (&tag::STAGED, rest) => {
                     let (shard, rest) = split_shard(rest)?;
                     let (cf, key) = rest.split_first()?;
@@ -236,6 +233,33 @@ pub fn members_range(room: &RoomId) -> (Bytes, Bytes) {
 pub fn user_rooms_range(user: &UserId) -> (Bytes, Bytes) {
     let mut prefix = user_hash(user).to_vec();
     prefix.push(tag::USER_ROOM);
+    prefix_range(&prefix)
+}
+
+/// All keys of a shard's rooms, in every family whose keys start with the room.
+pub fn shard_rooms_range(shard: ShardId, shard_count: u16) -> (Bytes, Bytes) {
+    // The least top 16 bits whose room falls into the shard: see `RoomId::shard`.
+    let first = |shard: u32| (shard << 16).div_ceil(u32::from(shard_count));
+    let start = first(u32::from(shard.0));
+    let end = first(u32::from(shard.0) + 1);
+    let bound = |top: u32| match u16::try_from(top) {
+        Ok(top) => Bytes::copy_from_slice(&top.to_be_bytes()),
+        Err(_) => prefix_range(&[]).1,
+    };
+    (bound(start), bound(end))
+}
+
+/// All entries of a shard's applied vector.
+pub fn origins_range(shard: ShardId) -> (Bytes, Bytes) {
+    let mut prefix = shard.0.to_be_bytes().to_vec();
+    prefix.push(tag::ORIGIN);
+    prefix_range(&prefix)
+}
+
+/// All digest buckets of a shard.
+pub fn buckets_range(shard: ShardId) -> (Bytes, Bytes) {
+    let mut prefix = shard.0.to_be_bytes().to_vec();
+    prefix.push(tag::BUCKET);
     prefix_range(&prefix)
 }
 
