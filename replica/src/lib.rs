@@ -4,4 +4,6 @@
 
 pub mod io;
 pub mod key;
+pub mod read;
+pub mod session;
 pub mod view;

@@ -1,0 +1,197 @@
+//! The server's side of one client connection, sans-IO: hello, submits, resume, live events.
+//!
+//! # Contract
+//!
+//! The host calls [`ServerSession::handle`] for everything that happens, and [`ServerSession::read`] while
+//! [`ServerSession::wants_read`] says so and the client's event stream has room. Each call appends outputs; the
+//! host carries out **all outputs of a call, in order, before it makes the next call**. That is what makes the
+//! switch from storage to live events safe: a room's `Subscribe` comes out of an earlier call than the first
+//! page read for it, and a shard's durable vector is published before its deliveries, so an event that is
+//! delivered before the last page is read lies in that page, and one delivered after it is queued.
+//!
+//! * `handle` does no reads and is cheap. `read` may touch the disk: call it off the async threads.
+//! * The queue of live events of a session is the host's, and bounded. When it overflows, the host drops what
+//!   it likes of it and passes [`SessionInput::Overflowed`] *after* it has gone on to queue later ones; the
+//!   session then reads every room from storage at its cursor.
+//! * After [`SessionOutput::Close`] the session ignores every input and wants no reads.
+//! * A room's events reach the client in causal order, each once; an event's dot raises the client's cursor.
+//!   Between a `Gap` and its `CaughtUp` that holds too: the page is sent in causal order, so a cursor within it
+//!   covers nothing that was neither sent nor named by the gap.
+//! * A standby session (`Hello.standby`) has no rooms. A further `Hello` of the same user and nonce makes it
+//!   active (with its cursors), starts an active one over, or makes it a standby again; each is answered by a
+//!   `Welcome`.
+//!
+//! The session knows nothing of sockets, tasks, clocks or shards: the host routes `Submit` and `MarkRead` to the
+//! shard, and the shard's answers for this session back into `handle`.
+
+use bytes::Bytes;
+use causeway_protocol::{Code, Dot, RequestId, RoomId, ShardId, SiteId, UserId, Vector, wire};
+
+use crate::io::{Now, SessionId, Submission};
+use crate::read::Durables;
+use crate::view::{View, ViewError};
+
+/// What a session is told at its start.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// Its number at this host.
+    pub id: SessionId,
+    /// This site.
+    pub site: SiteId,
+    /// Its name.
+    pub site_name: String,
+    /// Shards of the cluster.
+    pub shard_count: u16,
+    /// Every configured site, this one too, with the addresses that clients dial.
+    pub sites: std::sync::Arc<[wire::SiteInfo]>,
+    /// Accept clients without a token (`--dev`).
+    pub tokenless: bool,
+    /// Limits; the default ones suit a relay.
+    pub limits: SessionLimits,
+}
+
+/// Bounds of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Submits that may be in flight. Told to the client; further ones are refused as `Busy`.
+    pub submits_max: u32,
+    /// A resumed room that lacks more ops than this gets its newest page and a gap.
+    pub resume_ops_max: usize,
+    /// Requests in the page that comes with a gap.
+    pub gap_page_max: usize,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { submits_max: 256, resume_ops_max: 2_000, gap_page_max: 100 }
+    }
+}
+
+/// Everything that a session can be told.
+#[derive(Clone, Debug)]
+pub enum SessionInput {
+    /// A frame from the client's control stream.
+    Frame(wire::ClientFrame),
+    /// From the session's queue of live events (`io::Output::Deliver` of a room that it subscribed to).
+    Live {
+        /// The room.
+        room: RoomId,
+        /// The dot that made it visible.
+        dot: Dot,
+        /// The encoded frame.
+        frame: Bytes,
+    },
+    /// The queue of live events was full and something was dropped.
+    Overflowed,
+    /// The bound user became or ceased to be a member of a room (`io::Output::Membership`).
+    Membership {
+        /// The room.
+        room: RoomId,
+        /// Whether the user is a member now.
+        member: bool,
+    },
+    /// A shard began to serve (`io::Output::Ready(true)`): its rooms are looked for, and read on from their
+    /// cursors, since rows may have come by a merge.
+    ShardReady(ShardId),
+    /// A shard accepted one of this session's submits.
+    Accepted {
+        /// The shard.
+        shard: ShardId,
+        /// The request.
+        id: RequestId,
+        /// One of its dots.
+        dot: Dot,
+        /// Whether that dot is stable already.
+        replicated: bool,
+    },
+    /// A shard refused one of this session's submits.
+    Refused {
+        /// The request.
+        id: Option<RequestId>,
+        /// Why.
+        code: Code,
+        /// Names the field and the fix.
+        detail: String,
+    },
+    /// A shard's stable vector grew.
+    Frontier {
+        /// The shard.
+        shard: ShardId,
+        /// Every dot of the origin up to this one.
+        dot: Dot,
+    },
+    /// The site wants the client to move.
+    GoAway(Code, String),
+}
+
+/// Everything that a session can ask of its host.
+#[derive(Clone, Debug)]
+pub enum SessionOutput {
+    /// A frame (its length in front) for the control stream.
+    Control(Bytes),
+    /// A frame (its length in front) for the stream of events.
+    Event(Bytes),
+    /// A request for a shard. The shard answers it, also where it is not ready.
+    Submit(ShardId, Submission),
+    /// A user's read marker, for a shard.
+    MarkRead(ShardId, UserId, RoomId, Vector),
+    /// The session is this user's from now on: route the user's `Membership` to it. Comes once.
+    Bind(UserId),
+    /// Queue the room's live events for this session from now on.
+    Subscribe(RoomId),
+    /// No longer.
+    Unsubscribe(RoomId),
+    /// Close the connection with this code and reason, after what was put out before. Comes last.
+    Close(Code, String),
+}
+
+/// The server's side of one client connection. The module's text is its contract.
+#[derive(Debug)]
+pub struct ServerSession {
+    config: SessionConfig,
+}
+
+impl ServerSession {
+    /// A session whose client has said nothing yet.
+    pub fn new(config: SessionConfig) -> Self {
+        Self { config }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> SessionId {
+        self.config.id
+    }
+
+    /// The user, once the client has said hello.
+    pub fn user(&self) -> Option<&UserId> {
+        None
+    }
+
+    /// Whether the client wants events: it said hello, and not as a standby.
+    pub fn is_active(&self) -> bool {
+        false
+    }
+
+    /// Takes one input. `now.wall_ms` is the site's clock as clients are told it.
+    pub fn handle(&mut self, now: Now, input: SessionInput, out: &mut Vec<SessionOutput>) {
+        let _ = (now, input, out);
+    }
+
+    /// Whether [`ServerSession::read`] has anything to do.
+    pub fn wants_read(&self) -> bool {
+        false
+    }
+
+    /// Reads on from storage: lists rooms, opens them, catches up, newest rooms first and in turns. Puts out
+    /// about `bytes_max` bytes of events at most (one event may exceed it), and does a bounded amount of work.
+    pub fn read(
+        &mut self,
+        view: &dyn View,
+        durables: &dyn Durables,
+        bytes_max: usize,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<(), ViewError> {
+        let _ = (view, durables, bytes_max, out);
+        Ok(())
+    }
+}
