@@ -2,8 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod crdt;
 pub mod io;
 pub mod key;
 pub mod read;
+pub mod request;
+mod sabotage;
 pub mod session;
+pub mod shard;
 pub mod view;
+
+pub use sabotage::Sabotage;
+pub use shard::{PeerStatus, Shard, ShardStatus};

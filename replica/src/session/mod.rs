@@ -24,6 +24,10 @@
 //! The session knows nothing of sockets, tasks, clocks or shards: the host routes `Submit` and `MarkRead` to the
 //! shard, and the shard's answers for this session back into `handle`.
 
+mod control;
+mod frames;
+mod rooms;
+
 use bytes::Bytes;
 use causeway_protocol::{Code, Dot, RequestId, RoomId, ShardId, SiteId, UserId, Vector, wire};
 
@@ -145,16 +149,29 @@ pub enum SessionOutput {
     Close(Code, String),
 }
 
+/// Who is at the other end, as the first hello said.
+#[derive(Debug)]
+struct Client {
+    user: UserId,
+    nonce: u64,
+}
+
 /// The server's side of one client connection. The module's text is its contract.
 #[derive(Debug)]
 pub struct ServerSession {
     config: SessionConfig,
+    client: Option<Client>,
+    closed: bool,
+    /// Submits that a shard has not answered yet.
+    in_flight: u32,
+    /// `Some` while the client wants events.
+    rooms: Option<rooms::Rooms>,
 }
 
 impl ServerSession {
     /// A session whose client has said nothing yet.
     pub fn new(config: SessionConfig) -> Self {
-        Self { config }
+        Self { config, client: None, closed: false, in_flight: 0, rooms: None }
     }
 
     /// Its number.
@@ -164,22 +181,62 @@ impl ServerSession {
 
     /// The user, once the client has said hello.
     pub fn user(&self) -> Option<&UserId> {
-        None
+        self.client.as_ref().map(|client| &client.user)
     }
 
     /// Whether the client wants events: it said hello, and not as a standby.
     pub fn is_active(&self) -> bool {
-        false
+        self.rooms.is_some() && !self.closed
+    }
+
+    /// Whether everything has been read: each of the user's rooms gets its events live.
+    pub fn is_live(&self) -> bool {
+        !self.closed && self.rooms.as_ref().is_some_and(rooms::Rooms::are_live)
     }
 
     /// Takes one input. `now.wall_ms` is the site's clock as clients are told it.
     pub fn handle(&mut self, now: Now, input: SessionInput, out: &mut Vec<SessionOutput>) {
-        let _ = (now, input, out);
+        if self.closed {
+            return;
+        }
+        match input {
+            SessionInput::Frame(frame) => self.frame(now, frame, out),
+            SessionInput::Accepted { shard, id, dot, replicated } => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                out.push(frames::accepted(shard, id, dot, replicated));
+            }
+            SessionInput::Refused { id, code, detail } => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                out.push(frames::refused(id, code, detail));
+            }
+            SessionInput::Frontier { shard, dot } => out.push(frames::frontier(shard, dot)),
+            SessionInput::GoAway(code, detail) => out.push(frames::go_away(code, detail)),
+            SessionInput::Live { room, dot, frame } => {
+                if let Some(rooms) = &mut self.rooms {
+                    rooms.live(room, dot, frame, out);
+                }
+            }
+            SessionInput::Overflowed => {
+                if let Some(rooms) = &mut self.rooms {
+                    rooms.overflowed();
+                }
+            }
+            SessionInput::Membership { room, member } => {
+                if let Some(rooms) = &mut self.rooms {
+                    rooms.membership(room, member, out);
+                }
+            }
+            SessionInput::ShardReady(shard) => {
+                if let Some(rooms) = &mut self.rooms {
+                    rooms.shard_ready(shard, self.config.shard_count);
+                }
+            }
+        }
     }
 
     /// Whether [`ServerSession::read`] has anything to do.
     pub fn wants_read(&self) -> bool {
-        false
+        !self.closed && self.rooms.as_ref().is_some_and(rooms::Rooms::wants_read)
     }
 
     /// Reads on from storage: lists rooms, opens them, catches up, newest rooms first and in turns. Puts out
@@ -191,7 +248,19 @@ impl ServerSession {
         bytes_max: usize,
         out: &mut Vec<SessionOutput>,
     ) -> Result<(), ViewError> {
-        let _ = (view, durables, bytes_max, out);
-        Ok(())
+        match (&self.client, &mut self.rooms) {
+            (Some(client), Some(rooms)) if !self.closed => {
+                let site = rooms::Site { view, durables, config: &self.config, user: &client.user };
+                rooms.read(&site, bytes_max, out)
+            }
+            _ => Ok(()),
+        }
     }
 }
+
+#[cfg(test)]
+mod control_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod tests;

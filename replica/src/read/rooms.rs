@@ -1,0 +1,114 @@
+//! Which rooms a user sees, and what they are called.
+
+use std::ops::ControlFlow::{Break, Continue};
+
+use causeway_protocol::{RequestId, RoomId, Stamp, UserId, Vector, wire};
+
+use super::Durables;
+use super::rows::{broken, covered, get, head, request};
+use crate::key::{Key, Register, user_rooms_range};
+use crate::view::{Cf, View, ViewError};
+
+/// Some of a user's rooms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomList {
+    /// By id, ascending.
+    pub rooms: Vec<RoomId>,
+    /// Where the next list starts (`after`); `None` if this is the last one.
+    pub next: Option<RoomId>,
+}
+
+/// What a room shows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomFace {
+    /// Its name; empty while the last change of it is not durable yet (an event will bring it).
+    pub name: String,
+    /// Whether anyone may join.
+    pub open: bool,
+}
+
+/// The rooms that a user is a member of, those after `after`, looking at no more than `rooms_max`. Leaves out
+/// rooms whose membership is not durable yet, and those of shards that are not ready.
+pub fn rooms_of(
+    view: &dyn View,
+    durables: &dyn Durables,
+    shard_count: u16,
+    user: &UserId,
+    after: Option<RoomId>,
+    rooms_max: usize,
+) -> Result<RoomList, ViewError> {
+    let listed = index_of(view, user, after, rooms_max)?;
+    let next = listed.last().copied().filter(|_| listed.len() >= rooms_max);
+    let mut rooms = Vec::with_capacity(listed.len());
+    for room in listed {
+        let shard = room.shard(shard_count);
+        if durables.ready(shard) && is_member(view, &durables.durable(shard), &room, user)? {
+            rooms.push(room);
+        }
+    }
+    Ok(RoomList { rooms, next })
+}
+
+fn index_of(view: &dyn View, user: &UserId, after: Option<RoomId>, max: usize) -> Result<Vec<RoomId>, ViewError> {
+    let (first, end) = user_rooms_range(user);
+    let start = match after {
+        // The least key above: the key with a zero byte behind.
+        Some(room) => {
+            let mut key = Key::UserRoom(crate::key::user_hash(user), room).encode().to_vec();
+            key.push(0);
+            key.into()
+        }
+        None => first,
+    };
+    let mut rooms = Vec::new();
+    let mut failed = false;
+    view.scan(Cf::Head, &start, &end, &mut |key, _| {
+        let Some(Key::UserRoom(_, room)) = Key::decode(Cf::Head, key) else {
+            failed = true;
+            return Break(());
+        };
+        rooms.push(room);
+        if rooms.len() < max { Continue(()) } else { Break(()) }
+    })?;
+    if failed { Err(broken(Cf::Head, "a key among a user's rooms does not decode")) } else { Ok(rooms) }
+}
+
+/// Whether a user is a member of a room, as far as that is durable.
+pub fn is_member(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<bool, ViewError> {
+    let Some(element) = get::<wire::ElementRow>(view, &Key::Member(*room, user.clone()))? else { return Ok(false) };
+    for tag in &element.tags {
+        if covered(&request(view, room, RequestId::from_wire(tag))?, durable)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Name and policy of a room.
+pub fn room_face(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<RoomFace, ViewError> {
+    let name = register(view, durable, room, Register::Name)?.unwrap_or_default();
+    let open = register(view, durable, room, Register::Open)?.is_some_and(|value| value[..] == [1]);
+    Ok(RoomFace { name: String::from_utf8_lossy(&name).into_owned(), open })
+}
+
+fn register(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    register: Register,
+) -> Result<Option<bytes::Bytes>, ViewError> {
+    let Some(row) = get::<wire::RegisterRow>(view, &Key::Register(*room, register))? else { return Ok(None) };
+    let marker = row.marker.as_ref().ok_or_else(|| broken(Cf::Element, "a register has no marker"))?;
+    let durable = covered(&request(view, room, RequestId::from_wire(marker))?, durable)?;
+    Ok(durable.then_some(row.value))
+}
+
+/// The highest stamp applied in a room: the measure by which newer rooms come first.
+pub(crate) fn last_stamp(view: &dyn View, room: &RoomId) -> Result<Stamp, ViewError> {
+    Ok(Stamp(head(view, room)?.map_or(0, |(head, _)| head.stamp_max)))
+}
+
+/// Whether anything of a room is durable here.
+pub(crate) fn is_known(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<bool, ViewError> {
+    Ok(head(view, room)?.is_some_and(|(_, touch)| !touch.meet(durable).is_empty()))
+}

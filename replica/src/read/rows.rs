@@ -1,0 +1,55 @@
+//! Rows as values. A row that does not decode is a broken promise of the store's: an error, not an absence.
+
+use bytes::Bytes;
+use causeway_protocol::{Dot, Message, RequestId, RoomId, Vector, wire};
+
+use crate::key::Key;
+use crate::view::{Cf, View, ViewError};
+
+pub fn broken(cf: Cf, reason: impl ToString) -> ViewError {
+    ViewError { family: cf.name(), reason: reason.to_string() }
+}
+
+pub fn decode<M: Message + Default>(cf: Cf, bytes: impl bytes::Buf) -> Result<M, ViewError> {
+    M::decode(bytes).map_err(|e| broken(cf, e))
+}
+
+/// A row's value, decoded.
+pub fn get<M: Message + Default>(view: &dyn View, key: &Key) -> Result<Option<M>, ViewError> {
+    let cf = key.family();
+    view.get(cf, &key.encode())?.map(|value: Bytes| decode(cf, value)).transpose()
+}
+
+/// A request that an op or a tag names, so that it must be there.
+pub fn request(view: &dyn View, room: &RoomId, id: RequestId) -> Result<wire::RequestRow, ViewError> {
+    get(view, &Key::Request(*room, id))?
+        .ok_or_else(|| broken(Cf::Request, format!("{id:?} in {room:?} has an op or a tag, but no row")))
+}
+
+/// All acceptances of a request that are known here, durable or not.
+pub fn dots(row: &wire::RequestRow) -> impl Iterator<Item = Result<Dot, ViewError>> + '_ {
+    row.dots.iter().map(|dot| Dot::from_wire(dot).map_err(|e| broken(Cf::Request, e)))
+}
+
+/// Whether a vector covers a request: any of its dots.
+pub fn covered(row: &wire::RequestRow, vector: &Vector) -> Result<bool, ViewError> {
+    Ok(covered_dot(row, vector)?.is_some())
+}
+
+/// The first of a request's dots that a vector covers.
+pub fn covered_dot(row: &wire::RequestRow, vector: &Vector) -> Result<Option<Dot>, ViewError> {
+    for dot in dots(row) {
+        let dot = dot?;
+        if vector.covers(&dot) {
+            return Ok(Some(dot));
+        }
+    }
+    Ok(None)
+}
+
+/// A room's head, as far as it exists.
+pub fn head(view: &dyn View, room: &RoomId) -> Result<Option<(wire::HeadRow, Vector)>, ViewError> {
+    let Some(head) = get::<wire::HeadRow>(view, &Key::Head(*room))? else { return Ok(None) };
+    let touch = Vector::from_wire_opt(head.touch.as_ref()).map_err(|e| broken(Cf::Head, e))?;
+    Ok(Some((head, touch)))
+}

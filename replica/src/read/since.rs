@@ -1,0 +1,187 @@
+//! What of a room a cursor lacks.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow::{Break, Continue};
+
+use causeway_protocol::{RequestId, RoomId, Vector, wire};
+
+use super::merge::{Merge, OpAt, count_beyond, op};
+use super::rows::{broken, covered, decode, dots, request};
+use super::{PageEvent, frame_of, row_event};
+use crate::key::prefix_range;
+use crate::view::{Cf, View, ViewError};
+
+/// Where counting what a cursor lacks stops, ops.
+pub const MISSING_MAX: u64 = 10_000;
+/// How many rows from a room's end are looked at for its newest page, for each row that the page may have: rows
+/// that the cursor has can lie between.
+const NEWEST_ROWS_PER_EVENT: usize = 8;
+
+/// What of a room lies beyond a cursor, or the next part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomPage {
+    /// In causal order.
+    pub events: Vec<PageEvent>,
+    /// The cursor after these events: covers them and what needed no sending.
+    pub cursor: Vector,
+    /// Ops looked at, sent or not.
+    pub ops: usize,
+    /// Whether there is more; if not, `cursor` covers the whole durable vector.
+    pub more: bool,
+}
+
+/// The newest requests of a room that a cursor lacks, where it lacks too many to send them all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewestPage {
+    /// In causal order, so that each may raise a cursor: those of the page before it are sent already.
+    pub events: Vec<PageEvent>,
+    /// The cursor after the page: covers the whole durable vector.
+    pub cursor: Vector,
+    /// Requests left out, counted no further than [`MISSING_MAX`].
+    pub missing: u64,
+    /// No place among those left out is lower; `None` if none is left out.
+    pub lowest: Option<RequestId>,
+}
+
+/// What of a room lies beyond `cursor`, in causal order (by the stamps of the ops), at most `ops_max` ops and
+/// about `bytes_max` bytes of frames; always at least one op if there is any. A request of which any dot is
+/// covered by the cursor is not sent again, nor is a hidden one.
+pub fn room_since(
+    view: &dyn View,
+    room: &RoomId,
+    durable: &Vector,
+    cursor: &Vector,
+    ops_max: usize,
+    bytes_max: usize,
+) -> Result<RoomPage, ViewError> {
+    let mut merge = Merge::new(view, room, durable, cursor)?;
+    let mut page = RoomPage { cursor: cursor.clone(), ..RoomPage::default() };
+    let mut bytes = 0;
+    while let Some(OpAt { dot, id, .. }) = merge.next()? {
+        if page.ops > 0 && (page.ops >= ops_max || bytes >= bytes_max) {
+            page.more = true;
+            return Ok(page);
+        }
+        page.ops += 1;
+        let row = request(view, room, id)?;
+        if !row.hidden && !covered(&row, &page.cursor)? {
+            let frame = frame_of(row_event(room, dot, row));
+            bytes += frame.len();
+            page.events.push(PageEvent { dot, id, frame });
+        }
+        page.cursor.raise(dot);
+    }
+    page.cursor.join(durable);
+    Ok(page)
+}
+
+/// Whether more than `ops_max` ops of a room lie beyond `cursor`. Reads keys only.
+pub fn is_far_behind(
+    view: &dyn View,
+    room: &RoomId,
+    durable: &Vector,
+    cursor: &Vector,
+    ops_max: usize,
+) -> Result<bool, ViewError> {
+    Ok(count_beyond(view, room, durable, cursor, ops_max.saturating_add(1))? > ops_max)
+}
+
+/// The newest requests by place that `cursor` lacks, at most `requests_max` and about `bytes_max` bytes of
+/// frames, and what is left out.
+pub fn newest_page(
+    view: &dyn View,
+    room: &RoomId,
+    durable: &Vector,
+    cursor: &Vector,
+    requests_max: usize,
+    bytes_max: usize,
+) -> Result<NewestPage, ViewError> {
+    let events = newest(view, room, durable, cursor, requests_max, bytes_max)?;
+    let (mut missing, all) = missing(view, room, durable, cursor)?;
+    for event in &events {
+        missing.remove(&event.id);
+    }
+    let lowest = match missing.first() {
+        // Ops come in any order of places: one that was not counted may lie anywhere.
+        Some(_) if !all => Some(RequestId::MIN),
+        lowest => lowest.copied(),
+    };
+    let mut after = cursor.clone();
+    after.join(durable);
+    Ok(NewestPage { events, cursor: after, missing: missing.len() as u64, lowest })
+}
+
+/// The requests beyond a cursor, and whether these are all.
+fn missing(
+    view: &dyn View,
+    room: &RoomId,
+    durable: &Vector,
+    cursor: &Vector,
+) -> Result<(BTreeSet<RequestId>, bool), ViewError> {
+    let mut merge = Merge::new(view, room, durable, cursor)?;
+    let mut ids = BTreeSet::new();
+    let mut ops = 0;
+    while let Some(OpAt { id, .. }) = merge.next()? {
+        if ops == MISSING_MAX {
+            return Ok((ids, false));
+        }
+        ops += 1;
+        let row = request(view, room, id)?;
+        if !row.hidden && !covered(&row, cursor)? {
+            ids.insert(id);
+        }
+    }
+    Ok((ids, true))
+}
+
+/// From the room's end: requests that are durable and not covered by the cursor, put into causal order.
+fn newest(
+    view: &dyn View,
+    room: &RoomId,
+    durable: &Vector,
+    cursor: &Vector,
+    requests_max: usize,
+    bytes_max: usize,
+) -> Result<Vec<PageEvent>, ViewError> {
+    let (start, end) = prefix_range(&room.0);
+    let mut found = Vec::new();
+    let mut visit = |value: &[u8]| -> Result<(), ViewError> {
+        let row: wire::RequestRow = decode(Cf::Request, value)?;
+        if !row.hidden && covered(&row, durable)? && !covered(&row, cursor)? {
+            found.push(row);
+        }
+        Ok(())
+    };
+    let (mut rows, mut bytes, mut result) = (0, 0, Ok(()));
+    view.scan_back(Cf::Request, &start, &end, &mut |_, value| {
+        rows += 1;
+        bytes += value.len();
+        result = visit(value);
+        let enough = rows >= requests_max.saturating_mul(NEWEST_ROWS_PER_EVENT) || bytes >= bytes_max;
+        if result.is_err() || enough { Break(()) } else { Continue(()) }
+    })?;
+    result?;
+    found.truncate(requests_max);
+    let mut placed = Vec::with_capacity(found.len());
+    for row in found {
+        placed.push((first_op(view, room, durable, &row)?, row));
+    }
+    placed.sort_by_key(|(op, _)| (op.stamp, op.dot));
+    let event =
+        |(op, row): (OpAt, _)| PageEvent { dot: op.dot, id: op.id, frame: frame_of(row_event(room, op.dot, row)) };
+    Ok(placed.into_iter().map(event).collect())
+}
+
+/// The earliest durable acceptance of a request. Sent with any later one, it could come after an event that
+/// raises the cursor over an earlier one, and a resume in between would take it for sent.
+fn first_op(view: &dyn View, room: &RoomId, durable: &Vector, row: &wire::RequestRow) -> Result<OpAt, ViewError> {
+    let mut first: Option<OpAt> = None;
+    for dot in dots(row) {
+        let dot = dot?;
+        if durable.covers(&dot) {
+            let op = op(view, room, dot)?;
+            first = Some(first.map_or(op, |first| if op.stamp < first.stamp { op } else { first }));
+        }
+    }
+    first.ok_or_else(|| broken(Cf::Request, "a durable request has no durable dot"))
+}

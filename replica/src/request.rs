@@ -1,0 +1,243 @@
+//! Requests and headers, checked: from bytes of anybody's making to values that hold what they promise.
+
+use bytes::Bytes;
+use causeway_protocol::{
+    Code, DecodeError, Dot, Hash16, Message, Origin, RequestId, RoomId, ShardId, Stamp, UserId, Vector, hash16, limits,
+    wire::{self, request::Kind},
+};
+
+/// The request kinds that this version applies: the field tags of `Request.kind`.
+pub const KINDS: [u32; 6] = [10, 11, 12, 13, 14, 15];
+
+/// A request that decoded, with its ids checked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its identity and place.
+    pub id: RequestId,
+    /// Its room.
+    pub room: RoomId,
+    /// Hash of its body; `None` where the kind has none.
+    pub body_hash: Option<Hash16>,
+    /// `None` for a kind of a newer version.
+    pub kind: Option<Kind>,
+}
+
+impl Request {
+    /// Decodes, and checks what does not depend on any state.
+    pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
+        if bytes.len() > limits::REQUEST_BYTES_MAX {
+            let (max, got) = (limits::REQUEST_BYTES_MAX, bytes.len());
+            return Err(DecodeError::TooLong { field: "request", max, got });
+        }
+        let w = wire::Request::decode(bytes.clone()).map_err(|e| DecodeError::malformed("request", &e))?;
+        let id = w.id.as_ref().ok_or(DecodeError::Missing { field: "request.id" })?;
+        let body_hash = match w.body_hash.len() {
+            0 => None,
+            16 => w.body_hash[..].try_into().ok(),
+            got => return Err(DecodeError::Length { field: "request.body_hash", want: 16, got }),
+        };
+        Ok(Self { id: RequestId::from_wire(id), room: RoomId::from_wire(&w.room)?, body_hash, kind: w.kind })
+    }
+
+    /// Whether only messages are of its kind: everything else changes elements of the room.
+    pub fn changes_elements(&self) -> bool {
+        !matches!(self.kind, Some(Kind::Message(_)))
+    }
+}
+
+/// Identifies a request's whole content, with who asked.
+pub fn request_hash(user: &UserId, request: &[u8]) -> Hash16 {
+    hash16("causeway/request", &[user.as_str().as_bytes(), request])
+}
+
+/// The hash by which a request names its body.
+pub fn body_hash(body: &[u8]) -> Hash16 {
+    hash16("causeway/body", &[body])
+}
+
+/// A header's link in its origin's chain.
+pub fn chain_hash(header: &[u8]) -> Hash16 {
+    hash16("causeway/chain", &[header])
+}
+
+/// What a site checks of a request before it looks at any state. The error is for the client.
+pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> Result<(), (Code, String)> {
+    let malformed = |detail: &str| Err((Code::Malformed, detail.to_owned()));
+    let name_fits = |name: &str| name.len() <= limits::NAME_BYTES_MAX && !name.chars().any(char::is_control);
+    let bad_name = "name must have at most 512 bytes and no control characters";
+    match &request.kind {
+        None => return Err((Code::UnknownKind, "kind of request is not known here: use a newer site".to_owned())),
+        Some(Kind::Create(create)) => {
+            if RoomId::derive(user, request.id) != request.room {
+                let detail = "room must be the hash of the creator and the request's id".to_owned();
+                return Err((Code::RoomMismatch, detail));
+            }
+            if !name_fits(&create.name) {
+                return malformed(bad_name);
+            }
+        }
+        Some(Kind::SetName(set)) if !name_fits(&set.name) => return malformed(bad_name),
+        Some(Kind::Invite(invite)) if UserId::new(&invite.user).is_err() => {
+            return malformed("invite.user must have 1 to 128 bytes and no control characters");
+        }
+        Some(_) => {}
+    }
+    match (request.changes_elements(), request.body_hash, body) {
+        (true, None, None) => Ok(()),
+        (true, ..) => malformed("body is for messages only: leave body and body_hash empty"),
+        (false, Some(hash), Some(body)) => check_body(hash, body),
+        (false, ..) => malformed("a message needs a body and its body_hash"),
+    }
+}
+
+fn check_body(hash: Hash16, bytes: &Bytes) -> Result<(), (Code, String)> {
+    let too_large = |detail: String| Err((Code::TooLarge, detail));
+    let malformed = |detail: &str| Err((Code::Malformed, detail.to_owned()));
+    if bytes.len() > limits::BODY_BYTES_MAX {
+        return too_large(format!("body has {} bytes, the limit is {}", bytes.len(), limits::BODY_BYTES_MAX));
+    }
+    if body_hash(bytes) != hash {
+        return malformed("body_hash is not the hash of the body");
+    }
+    let Ok(body) = wire::Body::decode(bytes.clone()) else { return malformed("body does not decode") };
+    if body.salt.len() != limits::SALT_BYTES {
+        return malformed("body.salt must have 16 bytes");
+    }
+    if body.content.len() > limits::CONTENT_BYTES_MAX {
+        let (got, max) = (body.content.len(), limits::CONTENT_BYTES_MAX);
+        return too_large(format!("content has {got} bytes, the limit is {max}: send it in parts or by reference"));
+    }
+    if body.content_type.is_empty() || body.content_type.len() > limits::CONTENT_TYPE_BYTES_MAX {
+        return malformed("body.content_type must have 1 to 128 bytes");
+    }
+    Ok(())
+}
+
+/// An op that decoded. The bytes are kept: they are what is stored, hashed and forwarded.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// Its header, byte for byte.
+    pub header: Bytes,
+    /// Its body, where it is not absent.
+    pub body: Option<Bytes>,
+    /// Which acceptance it is.
+    pub dot: Dot,
+    /// The accepting site's clock.
+    pub stamp: Stamp,
+    /// What the accepting site had applied: entries changed since the origin's last op.
+    pub deps: Vector,
+    /// Hash of the origin's header before; `None` for its first.
+    pub prev: Option<Hash16>,
+    /// Who asked.
+    pub user: UserId,
+    /// The request's bytes.
+    pub request_bytes: Bytes,
+    /// The request.
+    pub request: Request,
+    /// A removal's tags.
+    pub saw: Vec<RequestId>,
+}
+
+impl Op {
+    /// Decodes an op of a peer's.
+    pub fn decode(shard: ShardId, header: Bytes, body: Option<Bytes>) -> Result<Self, DecodeError> {
+        let w = wire::Header::decode(header.clone()).map_err(|e| DecodeError::malformed("op.header", &e))?;
+        if w.shard != u32::from(shard.0) {
+            return Err(DecodeError::Range { field: "op.header.shard" });
+        }
+        let origin = w.origin.as_ref().ok_or(DecodeError::Missing { field: "op.header.origin" })?;
+        let dot = Dot::from_wire(&wire::Dot { origin: Some(*origin), seq: w.seq })?;
+        let prev = match w.prev.len() {
+            0 if dot.seq == 1 => None,
+            16 => w.prev[..].try_into().ok(),
+            got => return Err(DecodeError::Length { field: "op.header.prev", want: 16, got }),
+        };
+        if body.as_ref().is_some_and(|b| b.len() > limits::BODY_BYTES_MAX) {
+            let got = body.as_ref().map_or(0, Bytes::len);
+            return Err(DecodeError::TooLong { field: "op.body", max: limits::BODY_BYTES_MAX, got });
+        }
+        let request = Request::decode(&w.request)?;
+        // A body that is not the one that was accepted is as good as absent.
+        let body = body.filter(|b| request.body_hash == Some(body_hash(b)));
+        Ok(Self {
+            dot,
+            stamp: Stamp(w.stamp),
+            deps: w.deps.iter().map(Dot::from_wire).collect::<Result<_, _>>()?,
+            prev,
+            user: UserId::new(&w.user)?,
+            request_bytes: w.request,
+            request,
+            saw: w.saw.iter().map(RequestId::from_wire).collect(),
+            header,
+            body,
+        })
+    }
+
+    /// Bytes that it takes on a link.
+    pub fn len(&self) -> usize {
+        self.header.len() + self.body.as_ref().map_or(0, Bytes::len) + 16
+    }
+
+    /// Its wire form.
+    pub fn to_wire(&self) -> wire::Op {
+        wire::Op { header: self.header.clone(), body: self.body.clone() }
+    }
+}
+
+/// Everything of which an origin makes an op.
+pub struct NewOp<'a> {
+    /// The dot to be.
+    pub dot: Dot,
+    /// The shard.
+    pub shard: ShardId,
+    /// The accepting site's clock.
+    pub stamp: Stamp,
+    /// Entries of the applied vector that changed since this origin's last op.
+    pub deps: Vector,
+    /// The chain so far.
+    pub prev: Option<Hash16>,
+    /// Who asks.
+    pub user: &'a UserId,
+    /// The request's bytes.
+    pub request_bytes: Bytes,
+    /// The request.
+    pub request: Request,
+    /// A removal's tags.
+    pub saw: Vec<RequestId>,
+    /// The body.
+    pub body: Option<Bytes>,
+}
+
+impl NewOp<'_> {
+    /// Encodes the header, once.
+    pub fn seal(self) -> Op {
+        let origin: Origin = self.dot.origin;
+        let header = wire::Header {
+            origin: Some(origin.to_wire()),
+            shard: self.shard.0.into(),
+            seq: self.dot.seq,
+            stamp: self.stamp.0,
+            deps: self.deps.iter().map(Dot::to_wire).collect(),
+            prev: self.prev.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash)),
+            user: self.user.as_str().to_owned(),
+            request: self.request_bytes.clone(),
+            saw: self.saw.iter().map(|id| id.to_wire()).collect(),
+        };
+        Op {
+            header: header.encode_to_vec().into(),
+            body: self.body,
+            dot: self.dot,
+            stamp: self.stamp,
+            deps: self.deps,
+            prev: self.prev,
+            user: self.user.clone(),
+            request_bytes: self.request_bytes,
+            request: self.request,
+            saw: self.saw,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,280 @@
+//! The rooms of an active session: which there are, how far the client has them, whose turn it is.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use causeway_protocol::{Dot, RoomId, ShardId, Stamp, UserId, Vector, limits};
+
+use super::{SessionConfig, SessionOutput, frames};
+use crate::read::{self, Durables};
+use crate::view::{View, ViewError};
+
+/// Rooms that one read looks up in the list of the user's rooms.
+const LIST_ROOMS_MAX: usize = 256;
+/// Rooms that one read reads.
+const READ_ROOMS_MAX: usize = 64;
+/// Ops that one read reads, in all rooms.
+const READ_OPS_MAX: usize = 2_048;
+/// What one room gets in its turn, ops.
+const TURN_OPS_MAX: usize = 128;
+/// What one room gets in its turn, bytes of frames.
+const TURN_BYTES_MAX: usize = 64 << 10;
+
+/// Where a read reads.
+pub struct Site<'a> {
+    pub view: &'a dyn View,
+    pub durables: &'a dyn Durables,
+    pub config: &'a SessionConfig,
+    pub user: &'a UserId,
+}
+
+/// All rooms of an active session.
+#[derive(Debug)]
+pub struct Rooms {
+    open: BTreeMap<RoomId, Room>,
+    /// What the client has of rooms that are not open: of other sites, of shards that are not ready, or left.
+    cursors: BTreeMap<RoomId, Vector>,
+    /// Rooms to be read, each once: exactly those that are `Reading`.
+    turns: VecDeque<RoomId>,
+    listing: Option<Listing>,
+    /// Read markers that came before the list of rooms was complete.
+    marks: BTreeMap<RoomId, Vector>,
+}
+
+/// The user's rooms, while they are looked up.
+#[derive(Debug, Default)]
+struct Listing {
+    after: Option<RoomId>,
+    found: Vec<(Stamp, RoomId)>,
+}
+
+#[derive(Debug)]
+struct Room {
+    /// What the client has been sent, or had.
+    cursor: Vector,
+    stage: Stage,
+    /// The client has not been told of it yet.
+    fresh: bool,
+    /// The client is to be told that it has everything.
+    owes_caught_up: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Storage has more, or may have. Live events are ignored: storage has them, too.
+    Reading,
+    /// To be read when its shard is ready.
+    Stalled,
+    /// Everything durable was sent, and the room's events come live.
+    Live,
+}
+
+impl Rooms {
+    /// With the cursors of a hello.
+    pub fn resume(cursors: BTreeMap<RoomId, Vector>) -> Self {
+        let listing = Some(Listing::default());
+        Self { open: BTreeMap::new(), cursors, turns: VecDeque::new(), listing, marks: BTreeMap::new() }
+    }
+
+    pub fn unsubscribe_all(self, out: &mut Vec<SessionOutput>) {
+        out.extend(self.open.into_keys().map(SessionOutput::Unsubscribe));
+    }
+
+    pub fn wants_read(&self) -> bool {
+        self.listing.is_some() || !self.turns.is_empty()
+    }
+
+    pub fn are_live(&self) -> bool {
+        !self.wants_read() && self.open.values().all(|room| room.stage == Stage::Live)
+    }
+
+    pub fn live(&mut self, room: RoomId, dot: Dot, frame: Bytes, out: &mut Vec<SessionOutput>) {
+        if let Some(room) = self.open.get_mut(&room)
+            && room.stage == Stage::Live
+            && !room.cursor.covers(&dot)
+        {
+            room.cursor.raise(dot);
+            out.push(SessionOutput::Event(frame));
+        }
+    }
+
+    pub fn overflowed(&mut self) {
+        self.read_again(|_, stage| stage == Stage::Live);
+    }
+
+    pub fn shard_ready(&mut self, shard: ShardId, shard_count: u16) {
+        self.listing = Some(Listing::default());
+        self.read_again(|room, stage| room.shard(shard_count) == shard && stage != Stage::Reading);
+    }
+
+    fn read_again(&mut self, which: impl Fn(&RoomId, Stage) -> bool) {
+        for (id, room) in &mut self.open {
+            if which(id, room.stage) {
+                room.stage = Stage::Reading;
+                self.turns.push_back(*id);
+            }
+        }
+    }
+
+    pub fn membership(&mut self, room: RoomId, member: bool, out: &mut Vec<SessionOutput>) {
+        if member {
+            self.open(room, out);
+        } else {
+            self.close(room, out);
+        }
+    }
+
+    pub fn mark_read(
+        &mut self,
+        room: RoomId,
+        vector: Vector,
+        user: &UserId,
+        shard_count: u16,
+        out: &mut Vec<SessionOutput>,
+    ) {
+        if self.open.contains_key(&room) {
+            out.push(SessionOutput::MarkRead(room.shard(shard_count), user.clone(), room, vector));
+        } else if self.listing.is_some() && self.marks.len() < limits::ROOMS_PER_USER_MAX {
+            self.marks.entry(room).or_default().join(&vector);
+        }
+    }
+
+    /// Subscribes at once, and reads in a later call: what is delivered in between lies in both.
+    fn open(&mut self, id: RoomId, out: &mut Vec<SessionOutput>) {
+        if self.open.contains_key(&id) || self.open.len() >= limits::ROOMS_PER_USER_MAX {
+            return;
+        }
+        let cursor = self.cursors.remove(&id).unwrap_or_default();
+        self.open.insert(id, Room { cursor, stage: Stage::Reading, fresh: true, owes_caught_up: true });
+        self.turns.push_back(id);
+        out.push(SessionOutput::Subscribe(id));
+    }
+
+    fn close(&mut self, id: RoomId, out: &mut Vec<SessionOutput>) {
+        if let Some(listing) = &mut self.listing {
+            listing.found.retain(|(_, found)| *found != id);
+        }
+        let Some(room) = self.open.remove(&id) else { return };
+        self.turns.retain(|turn| *turn != id);
+        out.push(SessionOutput::Unsubscribe(id));
+        if !room.fresh {
+            out.push(frames::room_closed(&id));
+        }
+        if self.cursors.len() < limits::ROOMS_PER_USER_MAX {
+            self.cursors.insert(id, room.cursor);
+        }
+    }
+
+    pub fn read(&mut self, site: &Site<'_>, bytes_max: usize, out: &mut Vec<SessionOutput>) -> Result<(), ViewError> {
+        if let Some(listing) = self.listing.take() {
+            return self.list(site, listing, out);
+        }
+        let (mut rooms, mut ops, mut bytes) = (READ_ROOMS_MAX, READ_OPS_MAX, bytes_max.max(1));
+        while rooms > 0
+            && ops > 0
+            && bytes > 0
+            && let Some(id) = self.turns.pop_front()
+        {
+            let Some(room) = self.open.get_mut(&id) else { continue };
+            let sent = out.len();
+            let read = room.turn(site, &id, ops.min(TURN_OPS_MAX), bytes.min(TURN_BYTES_MAX), out)?;
+            if room.stage == Stage::Reading {
+                self.turns.push_back(id);
+            }
+            rooms -= 1;
+            ops = ops.saturating_sub(read);
+            bytes = bytes.saturating_sub(out[sent..].iter().map(event_bytes).sum());
+        }
+        Ok(())
+    }
+
+    /// Looks up some of the user's rooms; once all are found, opens them, the newest first.
+    fn list(&mut self, site: &Site<'_>, mut listing: Listing, out: &mut Vec<SessionOutput>) -> Result<(), ViewError> {
+        let (view, shard_count) = (site.view, site.config.shard_count);
+        let page = read::rooms_of(view, site.durables, shard_count, site.user, listing.after, LIST_ROOMS_MAX)?;
+        for room in page.rooms {
+            if !self.open.contains_key(&room) && listing.found.len() < limits::ROOMS_PER_USER_MAX {
+                listing.found.push((read::last_stamp(view, &room)?, room));
+            }
+        }
+        if page.next.is_some() {
+            self.listing = Some(Listing { after: page.next, ..listing });
+            return Ok(());
+        }
+        listing.found.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, room) in listing.found {
+            self.open(room, out);
+        }
+        for (room, vector) in std::mem::take(&mut self.marks) {
+            self.mark_read(room, vector, site.user, shard_count, out);
+        }
+        Ok(())
+    }
+}
+
+impl Room {
+    /// Sends some of what the client lacks. Returns the ops read; afterwards `stage` says whether there is more.
+    fn turn(
+        &mut self,
+        site: &Site<'_>,
+        id: &RoomId,
+        ops_max: usize,
+        bytes_max: usize,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<usize, ViewError> {
+        let shard = id.shard(site.config.shard_count);
+        if !site.durables.ready(shard) {
+            self.stage = Stage::Stalled;
+            return Ok(0);
+        }
+        let durable = site.durables.durable(shard);
+        if self.fresh {
+            out.push(frames::room_opened(id, read::room_face(site.view, &durable, id)?));
+            self.fresh = false;
+            if read::is_far_behind(site.view, id, &durable, &self.cursor, site.config.limits.resume_ops_max)? {
+                return self.skip_to_newest(site, id, &durable, out);
+            }
+        }
+        let page = read::room_since(site.view, id, &durable, &self.cursor, ops_max, bytes_max)?;
+        self.owes_caught_up |= !page.events.is_empty();
+        out.extend(page.events.into_iter().map(|event| SessionOutput::Event(event.frame)));
+        self.cursor = page.cursor;
+        if !page.more {
+            self.caught_up(id, out);
+        }
+        Ok(page.ops)
+    }
+
+    fn skip_to_newest(
+        &mut self,
+        site: &Site<'_>,
+        id: &RoomId,
+        durable: &Vector,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<usize, ViewError> {
+        let requests_max = site.config.limits.gap_page_max;
+        let page = read::newest_page(site.view, id, durable, &self.cursor, requests_max, TURN_BYTES_MAX)?;
+        if page.lowest.is_some() {
+            out.push(frames::gap(id, &self.cursor, &page));
+        }
+        out.extend(page.events.into_iter().map(|event| SessionOutput::Event(event.frame)));
+        self.cursor = page.cursor;
+        self.caught_up(id, out);
+        // Counting what is missing was the work of many turns.
+        Ok(READ_OPS_MAX)
+    }
+
+    fn caught_up(&mut self, id: &RoomId, out: &mut Vec<SessionOutput>) {
+        self.stage = Stage::Live;
+        if std::mem::take(&mut self.owes_caught_up) {
+            out.push(frames::caught_up(id, &self.cursor));
+        }
+    }
+}
+
+fn event_bytes(output: &SessionOutput) -> usize {
+    match output {
+        SessionOutput::Event(frame) => frame.len(),
+        _ => 0,
+    }
+}

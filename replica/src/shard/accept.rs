@@ -1,0 +1,250 @@
+//! Accepting requests (D1, D1a): dedup by the request's row, situation by this site's state, then one op.
+
+use causeway_protocol::{Code, Dot, RequestId, Stamp, Vector, limits, wire, wire::request::Kind};
+
+use super::apply::stamp_max;
+use super::release::Pending;
+use super::tx::Tx;
+use super::{Shard, timers};
+use crate::crdt;
+use crate::io::{Output, Submission};
+use crate::key::{Key, Register};
+use crate::request::{NewOp, Request, check_content, request_hash};
+use crate::view::ViewError;
+
+/// Requests that may wait for what they refer to, in one shard.
+const REFERENCE_WAITS_MAX: usize = 1_024;
+/// Tags that one removal lists: an element has one a join that nobody removed yet.
+const SAW_MAX: usize = 256;
+
+/// A request that refers to a message which this site lacks.
+pub(super) struct Referring {
+    submission: Submission,
+    target: RequestId,
+    until_ms: u64,
+}
+
+type Refusal = (Code, String);
+
+impl Shard {
+    pub(super) fn on_submit(&mut self, tx: &mut Tx<'_>, submission: Submission) -> Result<(), ViewError> {
+        self.submit(tx, submission, true)
+    }
+
+    fn submit(&mut self, tx: &mut Tx<'_>, submission: Submission, may_wait: bool) -> Result<(), ViewError> {
+        let request = match Request::decode(&submission.request) {
+            Ok(request) => request,
+            Err(e) => {
+                self.refuse(tx, &submission, None, (Code::Malformed, e.to_string()));
+                return Ok(());
+            }
+        };
+        let id = Some(request.id);
+        if let Err(refusal) = self.check_stateless(&submission, &request) {
+            self.refuse(tx, &submission, id, refusal);
+            return Ok(());
+        }
+        let row: Option<wire::RequestRow> = tx.get(&Key::Request(request.room, request.id))?;
+        if let Some(row) = &row
+            && !self.config.sabotaged(crate::Sabotage::DedupByWatermark)
+        {
+            self.answer_resend(tx, &submission, request.id, row);
+            return Ok(());
+        }
+        if self.config.sabotaged(crate::Sabotage::DedupByWatermark)
+            && self.watermark_covers(tx, &submission, request.id)
+        {
+            return Ok(());
+        }
+        let saw = match self.check_situation(tx, &submission, &request)? {
+            Ok(saw) => saw,
+            Err(refusal) => {
+                self.refuse(tx, &submission, id, refusal);
+                return Ok(());
+            }
+        };
+        if may_wait && let Some(target) = self.missing_reference(tx, &request)? {
+            self.counters.reference_waits += 1;
+            let until_ms = tx.now.mono_ms + timers::REFERENCE_WAIT_MS;
+            self.referring.push_back(Referring { submission, target, until_ms });
+            return Ok(());
+        }
+        self.accept(tx, submission, request, saw)
+    }
+
+    fn refuse(&mut self, tx: &mut Tx<'_>, submission: &Submission, id: Option<RequestId>, (code, detail): Refusal) {
+        self.counters.refused += 1;
+        tx.emit(Output::Refused { session: submission.session, id, code, detail });
+    }
+
+    /// What does not depend on rows.
+    fn check_stateless(&self, submission: &Submission, request: &Request) -> Result<(), Refusal> {
+        let refuse = |code, detail: &str| Err((code, detail.to_owned()));
+        if request.room.shard(self.config.shard_count) != self.config.shard {
+            return refuse(Code::Malformed, "room is not of this shard");
+        }
+        if request.id.device != submission.device {
+            return refuse(Code::DeviceMismatch, "request.id.device must be the hash of the user and the nonce");
+        }
+        if !self.is_ready() {
+            return refuse(Code::NotReady, "the site is catching up: use another one");
+        }
+        if !self.accepting {
+            return refuse(Code::ClockOff, "the site's clock is off: use another one");
+        }
+        check_content(&submission.user, request, submission.body.as_ref())
+    }
+
+    /// Any site, any time: a resend is acknowledged again, with a dot that is the request's.
+    fn answer_resend(&mut self, tx: &mut Tx<'_>, submission: &Submission, id: RequestId, row: &wire::RequestRow) {
+        let hash = request_hash(&submission.user, &submission.request);
+        if row.hash[..] != hash && row.also.iter().all(|also| also[..] != hash) {
+            let detail = "another request has this id: mint a new one".to_owned();
+            self.refuse(tx, submission, Some(id), (Code::IdConflict, detail));
+            return;
+        }
+        self.counters.resent += 1;
+        let dots: Vec<Dot> = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok()).collect();
+        let stable = dots.iter().find(|dot| self.stable_seq(&dot.origin) >= dot.seq);
+        let durable = stable.or_else(|| dots.iter().find(|dot| self.durable.covers(dot)));
+        match (durable, dots.first()) {
+            (Some(dot), _) => self.acknowledge(tx, submission.session, id, *dot),
+            (None, Some(dot)) => {
+                let session = submission.session;
+                self.release.push_behind_last(Pending::Ack { session, id, dot: *dot });
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// What this site knows of the room. `Ok`: the tags that a removal sees.
+    fn check_situation(
+        &self,
+        tx: &Tx<'_>,
+        submission: &Submission,
+        request: &Request,
+    ) -> Result<Result<Vec<RequestId>, Refusal>, ViewError> {
+        let refuse = |code, detail: &str| Ok(Err((code, detail.to_owned())));
+        let room = request.room;
+        let head: Option<wire::HeadRow> = tx.get(&Key::Head(room))?;
+        let ahead = tx.now.wall_ms + limits::STAMP_AHEAD_MAX_MS;
+        if request.id.stamp.ms() > ahead.max(stamp_max(head.as_ref()).ms() + 1) {
+            return refuse(
+                Code::StampAhead,
+                "request.id.stamp is ahead of the site's clock: follow the clock of pongs",
+            );
+        }
+        let open: Option<wire::RegisterRow> = tx.get(&Key::Register(room, Register::Open))?;
+        let Some(open) = open else {
+            return match request.kind {
+                Some(Kind::Create(_)) => Ok(Ok(Vec::new())),
+                _ => refuse(Code::UnknownRoom, "room is not known here"),
+            };
+        };
+        let user = &submission.user;
+        let member: Option<wire::ElementRow> = tx.get(&Key::Member(room, user.clone()))?;
+        let tags =
+            |row: Option<wire::ElementRow>| row.map_or_else(Vec::new, |row| crdt::tags(&row).take(SAW_MAX).collect());
+        match &request.kind {
+            Some(Kind::Join(_)) => {
+                let invited: Option<wire::ElementRow> = tx.get(&Key::Invited(room, user.clone()))?;
+                if open.value[..] != [1] && invited.is_none() && member.is_none() {
+                    return refuse(Code::NotPermitted, "the room is not open: an invitation is needed");
+                }
+                Ok(Ok(tags(invited)))
+            }
+            // To leave a room twice is to have left it.
+            Some(Kind::Leave(_)) => Ok(Ok(tags(member))),
+            _ if member.is_none() => refuse(Code::NotPermitted, "user is not a member of the room: join it first"),
+            _ => Ok(Ok(Vec::new())),
+        }
+    }
+
+    /// A message that this one answers and that is not here, while there is room to wait for it.
+    fn missing_reference(&self, tx: &Tx<'_>, request: &Request) -> Result<Option<RequestId>, ViewError> {
+        let Some(Kind::Message(wire::Message { reply_to: Some(target) })) = &request.kind else { return Ok(None) };
+        let target = RequestId::from_wire(target);
+        let here = tx.get_bytes(&Key::Request(request.room, target))?.is_some();
+        Ok((!here && self.referring.len() < REFERENCE_WAITS_MAX).then_some(target))
+    }
+
+    /// Requests whose target came, or whose patience ended, are taken up again.
+    pub(super) fn retry_referring(&mut self, tx: &mut Tx<'_>) -> Result<(), ViewError> {
+        for _ in 0..self.referring.len() {
+            let Some(waiting) = self.referring.pop_front() else { break };
+            let room = Request::decode(&waiting.submission.request).map(|request| request.room);
+            let here = match room {
+                Ok(room) => tx.get_bytes(&Key::Request(room, waiting.target))?.is_some(),
+                Err(_) => true,
+            };
+            if here || tx.now.mono_ms >= waiting.until_ms {
+                self.submit(tx, waiting.submission, false)?;
+            } else {
+                self.referring.push_back(waiting);
+            }
+        }
+        Ok(())
+    }
+
+    /// When the first waiting request's patience ends.
+    pub(super) fn referring_until(&self) -> Option<u64> {
+        self.referring.iter().map(|waiting| waiting.until_ms).min()
+    }
+
+    pub(super) fn forget_session(&mut self, session: crate::io::SessionId) {
+        self.release.forget(session);
+        self.referring.retain(|waiting| waiting.submission.session != session);
+        self.stalled.retain(|input| !matches!(input, crate::io::Input::Submit(s) if s.session == session));
+    }
+
+    /// Makes the op, and applies it.
+    fn accept(
+        &mut self,
+        tx: &mut Tx<'_>,
+        submission: Submission,
+        request: Request,
+        saw: Vec<RequestId>,
+    ) -> Result<(), ViewError> {
+        self.counters.accepted += 1;
+        let origin = self.config.origin;
+        let dot = Dot { origin, seq: self.applied.get(&origin) + 1 };
+        let id = request.id;
+        self.hlc.observe(id.stamp);
+        let stamp: Stamp = self.hlc.mint(tx.now.wall_ms);
+        let op = NewOp {
+            dot,
+            shard: self.config.shard,
+            stamp,
+            deps: self.take_deps(),
+            prev: self.chains.get(&origin).copied(),
+            user: &submission.user,
+            request_bytes: submission.request,
+            request,
+            saw,
+            body: submission.body,
+        }
+        .seal();
+        self.apply(tx, op)?;
+        self.release.push(Pending::Ack { session: submission.session, id, dot });
+        Ok(())
+    }
+
+    /// The applied vector's entries that changed since our last op; our own chain is no dependency.
+    fn take_deps(&mut self) -> Vector {
+        let deps = self.applied.beyond(&self.deps_told).iter().filter(|dot| dot.origin != self.config.origin).collect();
+        self.deps_told = self.applied.clone();
+        deps
+    }
+
+    /// The defect that lost messages elsewhere: a high-water mark of each device instead of rows.
+    fn watermark_covers(&mut self, tx: &mut Tx<'_>, submission: &Submission, id: RequestId) -> bool {
+        let mark = self.watermarks.entry(id.device).or_insert(RequestId::MIN);
+        let covered = id <= *mark;
+        *mark = id.max(*mark);
+        let last = Dot { origin: self.config.origin, seq: self.durable.get(&self.config.origin).max(1) };
+        if covered {
+            self.acknowledge(tx, submission.session, id, last);
+        }
+        covered
+    }
+}

@@ -1,0 +1,300 @@
+//! Applying an op: rows, vector, chain, log, digest and head, all in the batch of the step.
+
+use bytes::Bytes;
+use causeway_protocol::{Dot, Hash16, RequestId, RoomId, Stamp, UserId, Vector, wire, wire::request::Kind};
+
+use super::Shard;
+use super::digest::{canonical_request, element_bucket, request_bucket};
+use super::release::Pending;
+use super::tx::Tx;
+use crate::crdt;
+use crate::io::{Alarm, Output};
+use crate::key::{Key, Register, user_hash};
+use crate::read::event_frame;
+use crate::request::{Op, Request, chain_hash, request_hash};
+use crate::view::ViewError;
+
+/// Origins in a vector above which an operator should know.
+const ORIGINS_ALARM: usize = 64;
+
+/// What an op does to the rows of its room: one side effect a variant, so that acceptance, apply and repair
+/// share one reading of the kinds.
+enum Effect<'a> {
+    Add(Key),
+    Remove(Key),
+    Write(Key, RequestId, Bytes),
+    Member(&'a UserId),
+}
+
+impl Shard {
+    /// Applies an op whose turn it is.
+    pub(super) fn apply(&mut self, tx: &mut Tx<'_>, op: Op) -> Result<(), ViewError> {
+        let dot = op.dot;
+        let order = self.log_op(tx, &op);
+        let event = self.apply_request(tx, &op)?;
+        self.touch(tx, &op.request, dot);
+        self.update_head(tx, &op)?;
+        self.hlc.observe(op.stamp);
+        self.write_shard_row(tx);
+        self.release.push(Pending::Applied { op, order, event });
+        Ok(())
+    }
+
+    /// Vector, chain, log and order.
+    fn log_op(&mut self, tx: &mut Tx<'_>, op: &Op) -> u64 {
+        let shard = self.config.shard;
+        let Dot { origin, seq } = op.dot;
+        assert_eq!(seq, self.applied.get(&origin) + 1, "ops of {origin:?} must be applied in order");
+        let chain = chain_hash(&op.header);
+        self.applied.raise(op.dot);
+        self.chains.insert(origin, chain);
+        if seq == 1 && self.applied.len() > ORIGINS_ALARM {
+            tx.emit(Output::Alarm(Alarm::ManyOrigins(self.applied.len())));
+        }
+        let order = self.order_next;
+        self.order_next += 1;
+        self.log_bytes += op.len() as u64;
+        let room = op.request.room.to_wire();
+        tx.put_bytes(&Key::Op(op.request.room, op.dot), op.header.clone());
+        tx.put(&Key::Log(shard, op.dot), &wire::LogRow { room: room.clone(), order });
+        tx.put(&Key::Order(shard, order), &wire::OrderRow { dot: Some(op.dot.to_wire()), room });
+        tx.put(&Key::Origin(shard, origin), &wire::OriginRow { seq, chain: Bytes::copy_from_slice(&chain) });
+        order
+    }
+
+    /// The request's row: made, or given one more dot. Returns the event where the request became visible.
+    pub(super) fn apply_request(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<Option<Bytes>, ViewError> {
+        let key = Key::Request(op.request.room, op.request.id);
+        let hash = request_hash(&op.user, &op.request_bytes);
+        let Some(old) = tx.get::<wire::RequestRow>(&key)? else {
+            let row = new_request_row(op, hash);
+            self.put_request(tx, &op.request, None, &row);
+            self.apply_effects(tx, op)?;
+            let event = !row.hidden && op.request.kind.is_some();
+            return Ok(event
+                .then(|| event_frame(op.request.room, op.dot, &op.user, op.request_bytes.clone(), op.body.clone())));
+        };
+        self.counters.second_dots += 1;
+        let mut row = old.clone();
+        let known = old.hash[..] == hash || old.also.iter().any(|also| also[..] == hash);
+        add_dot(&mut row, op.dot);
+        if !known {
+            // One id with two contents, accepted at two sites: the least hash is shown, both take effect.
+            add_content(&mut row, op, hash);
+            self.apply_effects(tx, op)?;
+        } else if row.body.is_none() && old.hash[..] == hash {
+            row.body = op.body.clone();
+        }
+        self.put_request(tx, &op.request, Some(&old), &row);
+        Ok(None)
+    }
+
+    pub(super) fn put_request(
+        &mut self,
+        tx: &mut Tx<'_>,
+        request: &Request,
+        old: Option<&wire::RequestRow>,
+        new: &wire::RequestRow,
+    ) {
+        let key = Key::Request(request.room, request.id);
+        let bucket = request_bucket(&request.room, request.id);
+        let old = old.map(canonical_request);
+        self.account(tx, bucket, &key, old.as_deref(), Some(&canonical_request(new)));
+        tx.put(&key, new);
+    }
+
+    fn apply_effects(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<(), ViewError> {
+        for effect in effects(op) {
+            match effect {
+                Effect::Add(key) => {
+                    let tag = self.tag_of(op);
+                    self.change_element(tx, &op.request.room, key, |row| crdt::add_tag(row, tag))?;
+                }
+                Effect::Remove(key) => {
+                    self.change_element(tx, &op.request.room, key, |row| crdt::remove_tags(row, &op.saw))?;
+                }
+                Effect::Write(key, marker, value) => {
+                    let mut row: Option<wire::RegisterRow> = tx.get(&key)?;
+                    let old = row.clone();
+                    if crdt::write_register(&mut row, marker, &value) {
+                        self.put_register(tx, &op.request.room, &key, old.as_ref(), row.as_ref());
+                    }
+                }
+                Effect::Member(user) => self.index_member(tx, &op.request.room, user)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn tag_of(&self, op: &Op) -> RequestId {
+        if self.config.sabotaged(crate::Sabotage::TagElementsWithDots) {
+            return crate::sabotage::dot_as_tag(op.dot);
+        }
+        op.request.id
+    }
+
+    /// Reads, changes and writes an element; an element without tags has no row.
+    fn change_element(
+        &mut self,
+        tx: &mut Tx<'_>,
+        room: &RoomId,
+        key: Key,
+        change: impl FnOnce(&mut wire::ElementRow) -> bool,
+    ) -> Result<(), ViewError> {
+        let old: wire::ElementRow = tx.get(&key)?.unwrap_or_default();
+        let mut new = old.clone();
+        if change(&mut new) {
+            self.put_element(tx, room, &key, &old, &new);
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_element(
+        &mut self,
+        tx: &mut Tx<'_>,
+        room: &RoomId,
+        key: &Key,
+        old: &wire::ElementRow,
+        new: &wire::ElementRow,
+    ) {
+        use causeway_protocol::Message;
+        let bytes = |row: &wire::ElementRow| (!row.tags.is_empty()).then(|| row.encode_to_vec());
+        self.account(tx, element_bucket(room), key, bytes(old).as_deref(), bytes(new).as_deref());
+        match bytes(new) {
+            Some(value) => tx.put_bytes(key, value.into()),
+            None => tx.delete(key),
+        }
+    }
+
+    pub(super) fn put_register(
+        &mut self,
+        tx: &mut Tx<'_>,
+        room: &RoomId,
+        key: &Key,
+        old: Option<&wire::RegisterRow>,
+        new: Option<&wire::RegisterRow>,
+    ) {
+        use causeway_protocol::Message;
+        let bytes = |row: Option<&wire::RegisterRow>| row.map(Message::encode_to_vec);
+        self.account(tx, element_bucket(room), key, bytes(old).as_deref(), bytes(new).as_deref());
+        if let Some(row) = new {
+            tx.put(key, row);
+        }
+    }
+
+    /// Keeps the user's list of rooms in step with the membership, and tells sessions of a change.
+    pub(super) fn index_member(&mut self, tx: &mut Tx<'_>, room: &RoomId, user: &UserId) -> Result<(), ViewError> {
+        let key = Key::UserRoom(user_hash(user), *room);
+        let member = tx.get_bytes(&Key::Member(*room, user.clone()))?.is_some();
+        let listed = tx.get_bytes(&key)?.is_some();
+        if member == listed {
+            return Ok(());
+        }
+        if member {
+            tx.put_bytes(&key, Bytes::new());
+        } else {
+            tx.delete(&key);
+        }
+        self.release.push(Pending::Membership { room: *room, user: user.clone(), member });
+        Ok(())
+    }
+
+    fn update_head(&self, tx: &mut Tx<'_>, op: &Op) -> Result<(), ViewError> {
+        let key = Key::Head(op.request.room);
+        let mut head: wire::HeadRow = tx.get(&key)?.unwrap_or_default();
+        let mut touch = Vector::from_wire_opt(head.touch.as_ref()).unwrap_or_default();
+        touch.raise(op.dot);
+        head.touch = Some(touch.to_wire());
+        note_request(&mut head, &op.request);
+        tx.put(&key, &head);
+        Ok(())
+    }
+
+    pub(super) fn write_shard_row(&self, tx: &mut Tx<'_>) {
+        let row = wire::ShardRow {
+            order_next: self.order_next,
+            hlc: self.hlc.last().0,
+            floor: Some(self.floor.to_wire()).filter(|v| !v.entries.is_empty()),
+            order_floor: self.order_floor,
+            merge: self.merge.as_ref().map(super::snapshot::Merging::to_wire),
+        };
+        tx.put(&Key::Shard(self.config.shard), &row);
+    }
+}
+
+/// Takes note of a request in its room's head.
+pub(super) fn note_request(head: &mut wire::HeadRow, request: &Request) {
+    head.requests += 1;
+    head.stamp_max = head.stamp_max.max(request.id.stamp.0);
+    let last = head.last.as_ref().map_or(RequestId::MIN, RequestId::from_wire);
+    if matches!(request.kind, Some(Kind::Message(_))) && request.id > last {
+        head.last = Some(request.id.to_wire());
+    }
+}
+
+/// The highest stamp of a room, from its head.
+pub(super) fn stamp_max(head: Option<&wire::HeadRow>) -> Stamp {
+    Stamp(head.map_or(0, |head| head.stamp_max))
+}
+
+fn new_request_row(op: &Op, hash: Hash16) -> wire::RequestRow {
+    wire::RequestRow {
+        hash: Bytes::copy_from_slice(&hash),
+        dots: vec![op.dot.to_wire()],
+        user: op.user.as_str().to_owned(),
+        request: op.request_bytes.clone(),
+        body: op.body.clone(),
+        // A kind of a newer version is kept and carried, not shown.
+        hidden: op.request.kind.is_none(),
+        also: Vec::new(),
+    }
+}
+
+/// Adds a dot to a row's set.
+pub(super) fn add_dot(row: &mut wire::RequestRow, dot: Dot) {
+    let place = |w: &wire::Dot| Dot::from_wire(w).ok();
+    if let Err(at) = row.dots.binary_search_by_key(&Some(dot), place) {
+        row.dots.insert(at, dot.to_wire());
+    }
+}
+
+/// Adds a content to a row: the one with the least hash is the row's.
+fn add_content(row: &mut wire::RequestRow, op: &Op, hash: Hash16) {
+    let hash = Bytes::copy_from_slice(&hash);
+    if hash < row.hash {
+        let old = std::mem::replace(row, new_request_row(op, [0; 16]));
+        row.hash = hash;
+        row.dots = old.dots;
+        add_dot(row, op.dot);
+        row.also = old.also;
+        row.also.push(old.hash);
+    } else {
+        row.also.push(hash);
+    }
+    row.also.sort();
+}
+
+/// What the kinds do.
+fn effects(op: &Op) -> Vec<Effect<'_>> {
+    let Request { id, room, kind, .. } = &op.request;
+    let member = || Key::Member(*room, op.user.clone());
+    let register = |register, value| Effect::Write(Key::Register(*room, register), *id, value);
+    match kind {
+        Some(Kind::Create(create)) => vec![
+            register(Register::Open, Bytes::copy_from_slice(&[create.open.into()])),
+            register(Register::Name, Bytes::copy_from_slice(create.name.as_bytes())),
+            Effect::Add(member()),
+            Effect::Member(&op.user),
+        ],
+        Some(Kind::SetName(set)) => vec![register(Register::Name, Bytes::copy_from_slice(set.name.as_bytes()))],
+        // An invitation is used up by the join that saw it.
+        Some(Kind::Join(_)) => {
+            vec![Effect::Remove(Key::Invited(*room, op.user.clone())), Effect::Add(member()), Effect::Member(&op.user)]
+        }
+        Some(Kind::Leave(_)) => vec![Effect::Remove(member()), Effect::Member(&op.user)],
+        Some(Kind::Invite(invite)) => {
+            UserId::new(&invite.user).map(|user| Effect::Add(Key::Invited(*room, user))).into_iter().collect()
+        }
+        Some(Kind::Message(_)) | None => Vec::new(),
+    }
+}

@@ -1,0 +1,78 @@
+//! Read markers (D10): vectors joined by maximum, coalesced, replicated as state, never in the log.
+
+use bytes::Bytes;
+use causeway_protocol::{RoomId, UserId, Vector, wire, wire::shard_frame::Frame};
+
+use super::tx::Tx;
+use super::{Shard, timers};
+use crate::io::Output;
+use crate::key::Key;
+use crate::view::ViewError;
+
+/// Markers that wait to be sent in one shard; beyond it the oldest room's go unsent until read again.
+const MARKS_DUE_MAX: usize = 4_096;
+/// Markers in one frame.
+const FRAME_MARKS_MAX: usize = 512;
+
+impl Shard {
+    pub(super) fn on_mark_read(
+        &mut self,
+        tx: &mut Tx<'_>,
+        user: UserId,
+        room: RoomId,
+        vector: Vector,
+    ) -> Result<(), ViewError> {
+        // Nobody has read what no site has announced.
+        let capped = vector.meet(&self.durable);
+        if self.join_mark(tx, &user, room, &capped)? && self.marks_due.len() < MARKS_DUE_MAX {
+            self.marks_due.entry((room, user)).or_default().join(&capped);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_read_marks(&mut self, tx: &mut Tx<'_>, marks: wire::ReadMarks) -> super::peers::Checked {
+        for mark in marks.marks.into_iter().take(FRAME_MARKS_MAX) {
+            let vector = Vector::from_wire_opt(mark.vector.as_ref());
+            let (room, user, vector) = match (RoomId::from_wire(&mark.room), UserId::new(&mark.user), vector) {
+                (Ok(room), Ok(user), Ok(vector)) => (room, user, vector),
+                (Err(e), ..) | (_, Err(e), _) | (_, _, Err(e)) => return Ok(Err(e)),
+            };
+            self.join_mark(tx, &user, room, &vector)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// `true` where the marker moved.
+    fn join_mark(&self, tx: &mut Tx<'_>, user: &UserId, room: RoomId, vector: &Vector) -> Result<bool, ViewError> {
+        let key = Key::Read(room, user.clone());
+        let row: wire::ReadRow = tx.get(&key)?.unwrap_or_default();
+        let mut joined = Vector::from_wire_opt(row.vector.as_ref()).unwrap_or_default();
+        if joined.covers_all(vector) {
+            return Ok(false);
+        }
+        joined.join(vector);
+        tx.put(&key, &wire::ReadRow { vector: Some(joined.to_wire()) });
+        Ok(true)
+    }
+
+    pub(super) fn send_marks(&mut self, tx: &mut Tx<'_>) {
+        self.marks_at = tx.now.mono_ms + timers::MARKS_MS;
+        let mut marks = Vec::new();
+        while marks.len() < FRAME_MARKS_MAX
+            && let Some(((room, user), vector)) = self.marks_due.pop_first()
+        {
+            marks.push(wire::ReadMark {
+                room: Bytes::copy_from_slice(&room.0),
+                user: user.as_str().to_owned(),
+                vector: Some(vector.to_wire()),
+            });
+        }
+        if marks.is_empty() {
+            return;
+        }
+        for (site, _) in self.peers.iter().filter(|(_, peer)| peer.up) {
+            let frame = Frame::ReadMarks(wire::ReadMarks { marks: marks.clone() });
+            tx.emit(Output::ToPeer(*site, self.config.frame(frame)));
+        }
+    }
+}

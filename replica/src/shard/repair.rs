@@ -1,0 +1,144 @@
+//! Repair (D7): where touch sums are equal and hashes are not, the rows of the bucket are computed again from
+//! the ops, which are kept for good and chained. Nothing is taken from the peer, and no op is deleted.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow::Continue;
+
+use bytes::Bytes;
+use causeway_protocol::{Message, RoomId, wire};
+
+use super::Shard;
+use super::digest::{Bucket, canonical_request, element_bucket, request_bucket};
+use super::tx::{Tx, corrupt};
+use crate::io::Outputs;
+use crate::key::{Key, prefix_range, shard_rooms_range};
+use crate::request::Op;
+use crate::view::{Cf, MemView, View, ViewError};
+
+impl Shard {
+    /// Repairs one bucket that a peer's digest put in doubt.
+    pub(super) fn repair(&mut self, tx: &mut Tx<'_>) -> Result<(), ViewError> {
+        // What is not durable may be taken back; what is being merged is not whole.
+        if self.applied != self.durable || self.merge.is_some() {
+            return Ok(());
+        }
+        let Some(bucket) = self.repairs.pop_first() else { return Ok(()) };
+        for room in self.rooms(tx)? {
+            self.rebuild_room(tx, room, bucket)?;
+        }
+        self.recount(tx, bucket)
+    }
+
+    /// Every room of the shard that has an op.
+    fn rooms(&self, tx: &Tx<'_>) -> Result<Vec<RoomId>, ViewError> {
+        let (mut start, end) = shard_rooms_range(self.config.shard, self.config.shard_count);
+        let mut rooms = Vec::new();
+        loop {
+            let mut found = None;
+            tx.overlay().scan(Cf::Op, &start, &end, &mut |key, _| {
+                found = key.get(..RoomId::LEN).and_then(|room| RoomId::from_wire(room).ok());
+                std::ops::ControlFlow::Break(())
+            })?;
+            let Some(room) = found else { return Ok(rooms) };
+            rooms.push(room);
+            start = prefix_range(&room.0).1;
+        }
+    }
+
+    /// Computes a room's rows from its ops, and writes those of the bucket that differ.
+    fn rebuild_room(&mut self, tx: &mut Tx<'_>, room: RoomId, bucket: u16) -> Result<(), ViewError> {
+        let rebuilt = self.replay(tx, room)?;
+        let in_bucket = |key: &Key| match key {
+            Key::Request(room, id) => request_bucket(room, *id) == bucket,
+            _ => element_bucket(&room) == bucket,
+        };
+        for cf in [Cf::Element, Cf::Request] {
+            let (start, end) = prefix_range(&room.0);
+            let mut rows: BTreeMap<Bytes, (Option<Bytes>, Option<Bytes>)> = BTreeMap::new();
+            tx.overlay().scan(cf, &start, &end, &mut |key, value| {
+                rows.entry(Bytes::copy_from_slice(key)).or_default().0 = Some(Bytes::copy_from_slice(value));
+                Continue(())
+            })?;
+            rebuilt.scan(cf, &start, &end, &mut |key, value| {
+                rows.entry(Bytes::copy_from_slice(key)).or_default().1 = Some(Bytes::copy_from_slice(value));
+                Continue(())
+            })?;
+            for (bytes, (stored, right)) in rows {
+                let key = Key::decode(cf, &bytes).ok_or_else(|| corrupt(cf, "key does not decode"))?;
+                if !in_bucket(&key) || stored == right {
+                    continue;
+                }
+                match right {
+                    Some(right) => tx.put_bytes(&key, with_body(cf, stored.as_ref(), right)),
+                    None => tx.delete(&key),
+                }
+                if let Key::Member(_, user) = &key {
+                    self.index_member(tx, &room, user)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that a room's ops make, applied in the order of their sites' clocks, which respects causality.
+    fn replay(&self, tx: &Tx<'_>, room: RoomId) -> Result<MemView, ViewError> {
+        let (start, end) = prefix_range(&room.0);
+        let mut headers = Vec::new();
+        tx.overlay().scan(Cf::Op, &start, &end, &mut |_, value| {
+            headers.push(Bytes::copy_from_slice(value));
+            Continue(())
+        })?;
+        let mut ops = headers
+            .into_iter()
+            .map(|header| Op::decode(self.config.shard, header, None).map_err(|e| corrupt(Cf::Op, e.to_string())))
+            .collect::<Result<Vec<Op>, _>>()?;
+        ops.sort_by_key(|op| (op.stamp, op.dot));
+        let mut scratch = Shard::open(self.config.clone(), &MemView::default(), tx.now)?;
+        let mut rows = MemView::default();
+        for op in ops {
+            let mut out = Outputs::default();
+            scratch.apply_request(&mut Tx::new(tx.now, &rows, &mut out), &op)?;
+            rows.apply(&out.batch);
+        }
+        Ok(rows)
+    }
+
+    /// Counts a bucket's sum again from its rows.
+    fn recount(&mut self, tx: &mut Tx<'_>, number: u16) -> Result<(), ViewError> {
+        self.set_bucket(tx, number, Bucket { hash: 0, ..self.buckets.get(number) });
+        let (start, end) = shard_rooms_range(self.config.shard, self.config.shard_count);
+        for cf in [Cf::Element, Cf::Request] {
+            let mut rows = Vec::new();
+            tx.overlay().scan(cf, &start, &end, &mut |key, value| {
+                match Key::decode(cf, key) {
+                    Some(Key::Request(room, id)) if request_bucket(&room, id) == number => {
+                        let row = wire::RequestRow::decode(value).unwrap_or_default();
+                        rows.push((Key::Request(room, id), canonical_request(&row)));
+                    }
+                    Some(key @ (Key::Member(room, _) | Key::Invited(room, _) | Key::Register(room, _)))
+                        if element_bucket(&room) == number =>
+                    {
+                        rows.push((key, Bytes::copy_from_slice(value)));
+                    }
+                    _ => {}
+                }
+                Continue(())
+            })?;
+            for (key, value) in rows {
+                self.account(tx, number, &key, None, Some(&value));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bodies are not in the ops: a rebuilt request keeps the stored one, where it is the right one.
+fn with_body(cf: Cf, stored: Option<&Bytes>, right: Bytes) -> Bytes {
+    if cf != Cf::Request {
+        return right;
+    }
+    let stored = stored.and_then(|value| wire::RequestRow::decode(value.clone()).ok());
+    let Ok(mut row) = wire::RequestRow::decode(right.clone()) else { return right };
+    row.body = stored.filter(|stored| stored.hash == row.hash).and_then(|stored| stored.body);
+    row.encode_to_vec().into()
+}
