@@ -239,10 +239,6 @@ impl Fixture {
         dot
     }
 
-    pub fn unsynced(&self) -> usize {
-        self.applied.len() - self.synced
-    }
-
     /// The next `count` applied ops are durable now: publishes the vectors, and gives the effects.
     pub fn sync_some(&mut self, count: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -282,4 +278,8 @@ pub fn rows_of(view: &MemView, room: RoomId) -> Vec<(RequestId, wire::RequestRow
     })
     .unwrap();
     rows
+}
+
+pub fn is_covered(row: &wire::RequestRow, vector: &Vector) -> bool {
+    super::rows::covered(row, vector).unwrap()
 }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use causeway_protocol::{RequestId, RoomId, Stamp, UserId, Vector, wire};
 
 use super::Durables;
+use super::merge::count_beyond;
 use super::rows::{broken, covered, get, head, request};
 use crate::key::{Key, Register, user_rooms_range};
 use crate::view::{Cf, View, ViewError};
@@ -110,5 +111,5 @@ pub(crate) fn last_stamp(view: &dyn View, room: &RoomId) -> Result<Stamp, ViewEr
 
 /// Whether anything of a room is durable here.
 pub(crate) fn is_known(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<bool, ViewError> {
-    Ok(head(view, room)?.is_some_and(|(_, touch)| !touch.meet(durable).is_empty()))
+    Ok(count_beyond(view, room, durable, &Vector::new(), 1)? > 0)
 }

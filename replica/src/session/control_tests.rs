@@ -1,1 +1,274 @@
+//! Hello, submits, pings, markers, and what breaks a connection.
 
+use causeway_protocol::{Code, DeviceId, Dot, Message, RequestId, RoomId, ShardId, Stamp, Vector, limits, wire};
+use wire::{client_frame::Frame, server_frame::Frame as Answer};
+
+use super::tests::{Host, config};
+use super::*;
+use crate::read::fixture::{Fixture, NONCE, SHARDS, origin, user};
+
+fn greeted() -> Host {
+    let mut host = Host::new(Fixture::default(), "ann");
+    host.settle(&[]);
+    host.control.clear();
+    host.others.clear();
+    host
+}
+
+fn id(device: DeviceId, stamp: u64) -> RequestId {
+    RequestId { stamp: Stamp(stamp), device }
+}
+
+fn own_id(stamp: u64) -> RequestId {
+    id(DeviceId::derive(&user("ann"), NONCE), stamp)
+}
+
+fn submit(id: RequestId, room: &[u8]) -> wire::Submit {
+    let room = Bytes::copy_from_slice(room);
+    let request = wire::Request { id: Some(id.to_wire()), room, ..Default::default() };
+    wire::Submit { request: request.encode_to_vec().into(), body: None, nonce: 0 }
+}
+
+fn refusal(host: &mut Host, submit: wire::Submit) -> (Option<RequestId>, u32) {
+    host.frame(Frame::Submit(submit));
+    assert!(host.others.is_empty(), "{:?}", host.others);
+    match host.control.pop() {
+        Some(Answer::Refused(refused)) => (refused.id.as_ref().map(RequestId::from_wire), refused.code),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn closed_with(host: &mut Host) -> Code {
+    let Some(SessionOutput::Close(code, detail)) = host.others.pop() else { panic!("not closed") };
+    assert!(!detail.is_empty());
+    // Nothing comes after.
+    host.frame(Frame::Ping(wire::Ping { token: 1 }));
+    host.read(1_000);
+    assert!(host.others.is_empty() && host.control.is_empty() && host.events.is_empty());
+    assert!(!host.session.wants_read() && !host.session.is_active());
+    code
+}
+
+#[test]
+fn a_hello_is_answered_with_everything_that_a_client_needs() {
+    let mut host = Host::new(Fixture::default(), "ann");
+    assert_eq!(host.session.user(), None);
+    host.say_hello(&[]);
+    let [Answer::Welcome(welcome)] = &host.control[..] else { panic!("{:?}", host.control) };
+    let wanted = wire::Welcome {
+        version: 1,
+        site: 1,
+        site_name: "one".into(),
+        clock_ms: 1_234,
+        shard_count: SHARDS.into(),
+        sites: config().sites.to_vec(),
+        session: 1,
+        outbox_window_max: SessionLimits::default().submits_max,
+    };
+    assert_eq!(*welcome, wanted);
+    assert!(matches!(&host.others[..], [SessionOutput::Bind(name)] if *name == user("ann")));
+    assert_eq!(host.session.user(), Some(&user("ann")));
+    host.say_hello(&[]);
+    assert_eq!(host.others.len(), 1, "bound once");
+}
+
+#[test]
+fn whatever_comes_before_the_hello_closes_the_connection() {
+    for frame in [Frame::Submit(wire::Submit::default()), Frame::Ping(wire::Ping { token: 1 })] {
+        let mut host = Host::new(Fixture::default(), "ann");
+        host.frame(frame);
+        assert_eq!(closed_with(&mut host), Code::ProtocolError);
+    }
+}
+
+#[test]
+fn a_bad_hello_closes_the_connection_and_says_why() {
+    type Change = fn(&mut wire::Hello);
+    let room = Bytes::from_static(&[1; 16]);
+    let cases: [(Change, Code); 5] = [
+        (|hello| hello.version_min = 2, Code::Version),
+        (|hello| hello.user.clear(), Code::ProtocolError),
+        (|hello| hello.user = "x".repeat(limits::USER_BYTES_MAX + 1), Code::ProtocolError),
+        (|hello| hello.cursors = vec![wire::RoomCursor::default()], Code::ProtocolError),
+        (
+            |hello| {
+                let bad = wire::Vector { entries: vec![wire::Dot::default()] };
+                hello.cursors = vec![wire::RoomCursor { room: vec![1; 16].into(), vector: Some(bad) }];
+            },
+            Code::ProtocolError,
+        ),
+    ];
+    for (change, code) in cases {
+        let mut host = Host::new(Fixture::default(), "ann");
+        let mut hello = host.hello(&[]);
+        change(&mut hello);
+        host.frame(Frame::Hello(hello));
+        host.control.clear();
+        assert_eq!(closed_with(&mut host), code);
+    }
+    let mut host = Host::new(Fixture::default(), "ann");
+    let cursors = vec![wire::RoomCursor { room, vector: None }; limits::ROOMS_PER_USER_MAX + 1];
+    let hello = wire::Hello { cursors, ..host.hello(&[]) };
+    host.frame(Frame::Hello(hello));
+    assert_eq!(closed_with(&mut host), Code::ProtocolError);
+}
+
+#[test]
+fn without_dev_a_client_needs_a_token() {
+    let mut host = Host::with(Fixture::default(), "ann", SessionConfig { tokenless: false, ..config() });
+    host.say_hello(&[]);
+    assert_eq!(closed_with(&mut host), Code::Unauthenticated);
+}
+
+#[test]
+fn a_second_hello_as_somebody_else_closes_the_connection() {
+    for (name, nonce) in [("bob", NONCE), ("ann", NONCE + 1)] {
+        let mut host = greeted();
+        let hello = wire::Hello { user: name.into(), nonce, ..host.hello(&[]) };
+        host.frame(Frame::Hello(hello));
+        assert_eq!(closed_with(&mut host), Code::ProtocolError);
+    }
+}
+
+#[test]
+fn a_frame_of_no_known_kind_closes_the_connection() {
+    let mut host = greeted();
+    host.handle(SessionInput::Frame(wire::ClientFrame { frame: None }));
+    assert_eq!(closed_with(&mut host), Code::ProtocolError);
+}
+
+#[test]
+fn a_submit_goes_to_the_shard_of_its_room() {
+    for top in [0x00, 0xff] {
+        let mut host = greeted();
+        let (room, id) = (RoomId([top; 16]), own_id(9));
+        let body = Some(Bytes::from_static(b"body"));
+        let submit = wire::Submit { body: body.clone(), ..submit(id, &room.0) };
+        host.frame(Frame::Submit(submit.clone()));
+        let [SessionOutput::Submit(shard, submission)] = &host.others[..] else { panic!("{:?}", host.others) };
+        assert_eq!(*shard, room.shard(SHARDS));
+        assert_eq!((&submission.user, submission.device), (&user("ann"), id.device));
+        assert_eq!((&submission.request, &submission.body), (&submit.request, &body));
+        assert_eq!(submission.session, SessionId(1));
+        assert!(host.control.is_empty());
+    }
+}
+
+#[test]
+fn a_request_of_an_older_start_of_the_sdk_brings_its_nonce() {
+    let mut host = greeted();
+    let older = id(DeviceId::derive(&user("ann"), 99), 5);
+    let submit = submit(older, &[1; 16]);
+    assert_eq!(refusal(&mut host, submit.clone()), (Some(older), Code::DeviceMismatch.number()));
+    let others = wire::Submit { nonce: 98, ..submit.clone() };
+    assert_eq!(refusal(&mut host, others), (Some(older), Code::DeviceMismatch.number()));
+    host.frame(Frame::Submit(wire::Submit { nonce: 99, ..submit }));
+    assert!(matches!(&host.others[..], [SessionOutput::Submit(_, submission)] if submission.device == older.device));
+}
+
+#[test]
+fn the_device_of_another_user_is_refused() {
+    let mut host = greeted();
+    let theirs = id(DeviceId::derive(&user("bob"), NONCE), 5);
+    let refused = refusal(&mut host, submit(theirs, &[1; 16]));
+    assert_eq!(refused, (Some(theirs), Code::DeviceMismatch.number()));
+}
+
+#[test]
+fn what_does_not_decode_or_is_too_large_is_refused_by_name() {
+    let mut host = greeted();
+    let garbage = wire::Submit { request: Bytes::from_static(b"\xff\xff"), ..Default::default() };
+    assert_eq!(refusal(&mut host, garbage), (None, Code::Malformed.number()));
+    assert_eq!(refusal(&mut host, wire::Submit::default()), (None, Code::Malformed.number()));
+    assert_eq!(refusal(&mut host, submit(own_id(1), b"short")), (Some(own_id(1)), Code::Malformed.number()));
+    let large = wire::Submit { body: Some(vec![0; limits::BODY_BYTES_MAX + 1].into()), ..submit(own_id(2), &[1; 16]) };
+    assert_eq!(refusal(&mut host, large), (Some(own_id(2)), Code::TooLarge.number()));
+    let create = wire::Create { name: "n".repeat(limits::REQUEST_BYTES_MAX), open: true };
+    let kind = Some(wire::request::Kind::Create(create));
+    let room = Bytes::from_static(&[1; 16]);
+    let request = wire::Request { id: Some(own_id(3).to_wire()), room, body_hash: Bytes::new(), kind };
+    let long = wire::Submit { request: request.encode_to_vec().into(), ..Default::default() };
+    assert_eq!(refusal(&mut host, long), (Some(own_id(3)), Code::TooLarge.number()));
+}
+
+#[test]
+fn submits_beyond_the_window_are_refused_until_acks_make_room() {
+    let mut host = Host::new(Fixture::default(), "ann");
+    let mut small = config();
+    small.limits.submits_max = 2;
+    host.session = ServerSession::new(small);
+    host.settle(&[]);
+    host.control.clear();
+    host.others.clear();
+    let dot = Dot { origin: origin(1), seq: 1 };
+    let fill = |host: &mut Host, stamp| {
+        host.frame(Frame::Submit(submit(own_id(stamp), &[1; 16])));
+        matches!(host.others.pop(), Some(SessionOutput::Submit(..)))
+    };
+    assert!(fill(&mut host, 1) && fill(&mut host, 2));
+    assert_eq!(refusal(&mut host, submit(own_id(3), &[1; 16])), (Some(own_id(3)), Code::Busy.number()));
+    host.handle(SessionInput::Accepted { shard: ShardId(0), id: own_id(1), dot, replicated: false });
+    assert!(fill(&mut host, 3));
+    let detail = "why".to_owned();
+    host.handle(SessionInput::Refused { id: Some(own_id(2)), code: Code::StampAhead, detail });
+    assert!(fill(&mut host, 4));
+    host.control.clear();
+    assert_eq!(refusal(&mut host, submit(own_id(5), &[1; 16])).1, Code::Busy.number());
+}
+
+#[test]
+fn answers_of_shards_reach_the_client() {
+    let mut host = greeted();
+    let (id, dot) = (own_id(1), Dot { origin: origin(2), seq: 8 });
+    host.handle(SessionInput::Accepted { shard: ShardId(1), id, dot, replicated: true });
+    host.handle(SessionInput::Refused { id: None, code: Code::Busy, detail: "later".into() });
+    host.handle(SessionInput::Frontier { shard: ShardId(1), dot });
+    host.handle(SessionInput::GoAway(Code::ShuttingDown, "bye".into()));
+    host.frame(Frame::Ping(wire::Ping { token: 77 }));
+    let (id, dot) = (Some(id.to_wire()), Some(dot.to_wire()));
+    let wanted = [
+        Answer::Accepted(wire::Accepted { id, dot, shard: 1, replicated: true }),
+        Answer::Refused(wire::Refused { id: None, code: 203, detail: "later".into() }),
+        Answer::Frontier(wire::Frontier { shard: 1, dot }),
+        Answer::GoAway(wire::GoAway { code: 302, detail: "bye".into() }),
+        Answer::Pong(wire::Pong { token: 77, clock_ms: 1_234 }),
+    ];
+    assert_eq!(host.control, wanted);
+    assert!(host.others.is_empty(), "a site that asks to move does not close");
+}
+
+#[test]
+fn read_markers_pass_for_rooms_that_the_user_sees() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    let mut host = Host::new(site, "ann");
+    let vector = host.site.durable_of(room);
+    let mark = |room: RoomId, vector: &Vector| {
+        Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: Some(vector.to_wire()) })
+    };
+    let marks = |host: &Host| -> Vec<(RoomId, Vector)> {
+        let mark = |output: &SessionOutput| match output {
+            SessionOutput::MarkRead(shard, name, room, vector) => {
+                assert_eq!((*shard, name), (room.shard(SHARDS), &user("ann")));
+                Some((*room, vector.clone()))
+            }
+            _ => None,
+        };
+        host.others.iter().filter_map(mark).collect()
+    };
+    host.say_hello(&[]);
+    // Before the rooms are looked up: kept.
+    host.frame(mark(room, &vector));
+    host.frame(mark(RoomId([3; 16]), &vector));
+    assert_eq!(marks(&host), []);
+    host.read_all();
+    assert_eq!(marks(&host), [(room, vector.clone())]);
+    host.frame(mark(room, &vector));
+    host.frame(mark(RoomId([3; 16]), &vector));
+    assert_eq!(marks(&host).len(), 2);
+    host.frame(Frame::MarkRead(wire::MarkRead { room: Bytes::from_static(b"short"), vector: None }));
+    host.control.clear();
+    host.events.clear();
+    host.others.drain(..2);
+    assert_eq!(closed_with(&mut host), Code::ProtocolError);
+}

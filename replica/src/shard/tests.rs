@@ -1,1 +1,0 @@
-//! Scenarios of two and three replicas.

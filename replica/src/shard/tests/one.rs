@@ -1,0 +1,157 @@
+//! One site.
+
+use causeway_protocol::{Code, Message, RoomId, Stamp, wire, wire::request::Kind};
+
+use super::cluster::{A, B, Cluster, text_body, user};
+
+#[test]
+fn nothing_leaves_before_it_is_synced() {
+    let mut sites = Cluster::new(&[A]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    let hello = sites.say(A, &ann, room);
+    assert!(sites.site(A).has(&hello), "a write is visible at once to the shard itself");
+    assert!(sites.site(A).effects.iter().all(|e| matches!(e, crate::io::Output::Ready(_))), "and to nobody else");
+    sites.sync(A);
+    assert!(sites.site(A).acked(&hello).is_some());
+    assert_eq!(sites.site(A).delivered(&hello), 1);
+}
+
+#[test]
+fn a_resend_is_acknowledged_again_with_the_same_dot_and_not_shown_again() {
+    let mut sites = Cluster::new(&[A]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    let hello = sites.say(A, &ann, room);
+    sites.sync(A);
+    let first = sites.site(A).acked(&hello);
+    sites.site(A).effects.clear();
+    sites.submit(A, &hello);
+    assert_eq!(sites.site(A).acked(&hello), first);
+    assert_eq!(sites.site(A).delivered(&hello), 0);
+    assert_eq!(sites.site(A).dots(&hello), 1);
+}
+
+#[test]
+fn a_resend_of_what_is_not_synced_yet_waits_for_the_sync() {
+    let mut sites = Cluster::new(&[A]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    sites.sync(A);
+    let hello = sites.say(A, &ann, room);
+    sites.submit(A, &hello);
+    assert_eq!(sites.site(A).acked(&hello), None);
+    sites.sync(A);
+    let acks = sites.site(A).effects.iter();
+    let acks = acks.filter(|e| matches!(e, crate::io::Output::Accepted { id, .. } if *id == hello.id)).count();
+    assert_eq!(acks, 2);
+}
+
+#[test]
+fn another_content_under_the_same_id_is_a_conflict() {
+    let mut sites = Cluster::new(&[A]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    let hello = sites.say(A, &ann, room);
+    sites.sync(A);
+    let mut other = hello.clone();
+    let body = text_body("something else");
+    let mut request = wire::Request::decode(other.request.clone()).unwrap();
+    request.body_hash = bytes::Bytes::copy_from_slice(&crate::request::body_hash(&body));
+    other.request = request.encode_to_vec().into();
+    other.body = Some(body);
+    sites.submit(A, &other);
+    assert_eq!(sites.site(A).refused(&other), Some(Code::IdConflict));
+}
+
+#[test]
+fn strangers_may_not_speak_and_closed_rooms_need_an_invitation() {
+    let mut sites = Cluster::new(&[A]);
+    let (ann, bob) = (user("ann"), user("bob"));
+    let room = sites.create(A, &ann, false);
+    let words = sites.say(A, &bob, room);
+    assert_eq!(sites.site(A).refused(&words), Some(Code::NotPermitted));
+    let early = sites.join(A, &bob, room);
+    assert_eq!(sites.site(A).refused(&early), Some(Code::NotPermitted));
+    let invite = sites.wish(&ann, Some(room), Kind::Invite(wire::Invite { user: "bob".into() }));
+    sites.submit(A, &invite);
+    sites.join(A, &bob, room);
+    assert!(sites.site(A).is_member(room, &bob));
+    sites.leave(A, &bob, room);
+    assert!(!sites.site(A).is_member(room, &bob));
+    let again = sites.join(A, &bob, room);
+    assert_eq!(sites.site(A).refused(&again), Some(Code::NotPermitted), "the invitation is used up");
+}
+
+#[test]
+fn refusals_name_what_is_wrong() {
+    let mut sites = Cluster::new(&[A]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    let nowhere = sites.say(A, &ann, RoomId([0; 16]));
+    assert_eq!(sites.site(A).refused(&nowhere), Some(Code::UnknownRoom));
+    let stolen = sites.wish(&ann, Some(RoomId([1; 16])), Kind::Create(wire::Create::default()));
+    sites.submit(A, &stolen);
+    assert_eq!(sites.site(A).refused(&stolen), Some(Code::RoomMismatch));
+    let mut mute = sites.wish(&ann, Some(room), Kind::Message(wire::Message::default()));
+    mute.body = None;
+    sites.submit(A, &mute);
+    assert_eq!(sites.site(A).refused(&mute), Some(Code::Malformed));
+    sites.now.wall_ms += 60_000;
+    let early = sites.wish(&ann, Some(room), Kind::Message(wire::Message::default()));
+    sites.now.wall_ms -= 60_000;
+    sites.submit(A, &early);
+    assert_eq!(sites.site(A).refused(&early), Some(Code::StampAhead));
+    let mut swapped = sites.wish(&user("bob"), Some(room), Kind::Join(wire::Join {}));
+    swapped.user = ann;
+    swapped.id.stamp = Stamp(1);
+    sites.submit(A, &swapped);
+    assert!(sites.site(A).effects.iter().any(|e| {
+        matches!(
+            e,
+            crate::io::Output::Refused { code: Code::Malformed | Code::DeviceMismatch | Code::NotPermitted, .. }
+        )
+    }));
+}
+
+#[test]
+fn an_answer_waits_a_moment_for_the_message_that_it_answers() {
+    let mut sites = Cluster::new(&[A, B]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    sites.settle();
+    let lost = sites.wish(&ann, Some(room), Kind::Message(wire::Message::default()));
+    let answer = sites.wish(&ann, Some(room), Kind::Message(wire::Message { reply_to: Some(lost.id.to_wire()) }));
+    sites.submit(A, &answer);
+    sites.sync(A);
+    assert!(!sites.site(A).has(&answer), "it waits");
+    sites.submit(A, &lost);
+    assert!(sites.site(A).has(&answer), "its target came");
+    let orphan = sites.wish(
+        &ann,
+        Some(room),
+        Kind::Message(wire::Message { reply_to: Some(wire::RequestId { stamp: 1, device: 1 }) }),
+    );
+    sites.submit(A, &orphan);
+    assert!(!sites.site(A).has(&orphan));
+    sites.pass_ms(super::super::timers::REFERENCE_WAIT_MS);
+    assert!(sites.site(A).has(&orphan), "patience ends");
+}
+
+#[test]
+fn a_restart_continues_under_a_new_incarnation() {
+    let mut sites = Cluster::new(&[A]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    let kept = sites.say(A, &ann, room);
+    sites.sync(A);
+    let lost = sites.say(A, &ann, room);
+    let disk = sites.crash(A);
+    sites.start(A, disk, false);
+    assert!(sites.site(A).has(&kept));
+    assert!(!sites.site(A).has(&lost), "it was never synced, and never acknowledged");
+    sites.submit(A, &lost);
+    sites.sync(A);
+    let (dot, _) = sites.site(A).acked(&lost).unwrap();
+    assert_eq!((dot.origin.incarnation, dot.seq), (2, 1));
+}
