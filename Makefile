@@ -1,0 +1,47 @@
+# The recipes that people and CI run. Each installs what it needs, or says in one line what to install.
+
+# One target directory for every clone: RocksDB's C++ takes over ten minutes, and is built once a machine.
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/causeway
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+BIN := $(CARGO_TARGET_DIR)/release
+TOOLS := $(CACHE)/tools
+# The whole workspace, always: with one set of features no crate is built twice.
+CARGO_FLAGS := --release --workspace --locked
+
+.PHONY: demo test check sim loom bench build deps fmt
+
+demo: build
+	$(BIN)/causeway-loadtest demo $(ARGS)
+
+build: deps
+	cargo build $(CARGO_FLAGS)
+
+test: deps
+	cargo test $(CARGO_FLAGS)
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p causeway-mailbox
+	$(BIN)/causeway-sim --seeds $(or $(SEEDS),300)
+
+check: deps $(TOOLS)/bin/cargo-deny
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	$(TOOLS)/bin/cargo-deny --offline --locked check bans licenses sources
+	cargo test $(CARGO_FLAGS) -p causeway-tests --test tidy
+
+sim:
+	cargo run --release --locked -p causeway-sim -- --seeds $(or $(SEEDS),1000)
+
+loom:
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p causeway-mailbox
+
+bench: deps
+	cargo bench --profile release --workspace --locked -p causeway-bench
+
+fmt:
+	cargo fmt --all
+
+# RocksDB's bindings need libclang with its headers, and a C++ compiler.
+deps:
+	@sh deploy/install-build-deps.sh
+
+$(TOOLS)/bin/cargo-deny:
+	cargo install cargo-deny --locked --root $(TOOLS) --target-dir $(CACHE)/tools-target
