@@ -53,7 +53,7 @@ fn after_unsubscribing_nothing_arrives_and_nothing_is_left_behind() {
     subscriber.subscribe(1);
     assert!(subscriber.unsubscribe(&1));
     assert_eq!(deliver(&registry, 1, "late"), 0);
-    assert_eq!(all(&mut items), [event(""); 0]);
+    assert!(all(&mut items).is_empty());
     assert_eq!(registry.keys(), 0);
     assert!(subscriber.subscribe(1), "and it can come back");
     assert_eq!(deliver(&registry, 1, "again"), 1);
