@@ -38,9 +38,6 @@ pub struct ShardConfig {
     pub must_catch_up: bool,
     /// Bytes of log that a lagging site may hold back before it is marked snapshot-only.
     pub log_bytes_max: u64,
-    /// A deliberate defect, for the simulator.
-    #[cfg(feature = "sabotage")]
-    pub sabotage: Option<crate::Sabotage>,
 }
 
 /// A request as a session hands it to the shard.

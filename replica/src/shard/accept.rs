@@ -46,12 +46,12 @@ impl Shard {
         }
         let row: Option<wire::RequestRow> = tx.get(&Key::Request(request.room, request.id))?;
         if let Some(row) = &row
-            && !self.config.sabotaged(crate::Sabotage::DedupByWatermark)
+            && !self.sabotaged(crate::Sabotage::DedupByWatermark)
         {
             self.answer_resend(tx, &submission, request.id, row);
             return Ok(());
         }
-        if self.config.sabotaged(crate::Sabotage::DedupByWatermark)
+        if self.sabotaged(crate::Sabotage::DedupByWatermark)
             && self.watermark_covers(tx, &submission, request.id)
         {
             return Ok(());

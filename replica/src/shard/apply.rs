@@ -127,7 +127,7 @@ impl Shard {
     }
 
     fn tag_of(&self, op: &Op) -> RequestId {
-        if self.config.sabotaged(crate::Sabotage::TagElementsWithDots) {
+        if self.sabotaged(crate::Sabotage::TagElementsWithDots) {
             return crate::sabotage::dot_as_tag(op.dot);
         }
         op.request.id

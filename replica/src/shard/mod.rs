@@ -108,6 +108,8 @@ pub struct Shard {
     counters: Counters,
     /// For `Sabotage::DedupByWatermark` alone.
     watermarks: BTreeMap<DeviceId, RequestId>,
+    #[cfg(feature = "sabotage")]
+    sabotage: Option<crate::Sabotage>,
 }
 
 impl ShardConfig {
@@ -115,16 +117,6 @@ impl ShardConfig {
         wire::ShardFrame { shard: self.shard.0.into(), frame: Some(frame) }
     }
 
-    #[cfg(feature = "sabotage")]
-    fn sabotaged(&self, which: crate::Sabotage) -> bool {
-        self.sabotage == Some(which)
-    }
-
-    #[cfg(not(feature = "sabotage"))]
-    #[allow(clippy::unused_self)]
-    fn sabotaged(&self, _: crate::Sabotage) -> bool {
-        false
-    }
 }
 
 impl Shard {
@@ -178,8 +170,27 @@ impl Shard {
             truncate_at: now.mono_ms + timers::TRUNCATE_MS,
             counters: Counters::default(),
             watermarks: BTreeMap::new(),
+            #[cfg(feature = "sabotage")]
+            sabotage: None,
             config,
         })
+    }
+
+    /// Switches a deliberate defect on, for the simulator's proof that its checkers see it.
+    #[cfg(feature = "sabotage")]
+    pub fn sabotage(&mut self, which: Option<crate::Sabotage>) {
+        self.sabotage = which;
+    }
+
+    #[cfg(feature = "sabotage")]
+    fn sabotaged(&self, which: crate::Sabotage) -> bool {
+        self.sabotage == Some(which)
+    }
+
+    #[cfg(not(feature = "sabotage"))]
+    #[allow(clippy::unused_self)]
+    fn sabotaged(&self, _: crate::Sabotage) -> bool {
+        false
     }
 
     /// One step. Reads `view` with `out.batch` laid over it, and appends to `out`.

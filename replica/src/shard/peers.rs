@@ -324,12 +324,12 @@ impl Shard {
     }
 
     pub(super) fn deps_covered(&self, op: &Op) -> bool {
-        self.config.sabotaged(crate::Sabotage::ApplyWithoutDeps) || self.applied.covers_all(&op.deps)
+        self.sabotaged(crate::Sabotage::ApplyWithoutDeps) || self.applied.covers_all(&op.deps)
     }
 
     pub(super) fn apply_waiting(&mut self, tx: &mut Tx<'_>) -> Result<(), ViewError> {
         loop {
-            let skip_deps = self.config.sabotaged(crate::Sabotage::ApplyWithoutDeps);
+            let skip_deps = self.sabotaged(crate::Sabotage::ApplyWithoutDeps);
             let applied = &self.applied;
             let ready = self.gate.pop_ready(applied, |op| skip_deps || applied.covers_all(&op.deps));
             let Some(op) = ready else { return Ok(()) };

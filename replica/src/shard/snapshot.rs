@@ -389,7 +389,7 @@ impl Shard {
         for tag in crdt::tags(&mine).chain(crdt::tags(&theirs)) {
             knowledge.insert(tag, (known(tag)?, staged(tag)?));
         }
-        let union = self.config.sabotaged(crate::Sabotage::UnionAtRejoin);
+        let union = self.sabotaged(crate::Sabotage::UnionAtRejoin);
         let i_know = |id| !union && knowledge.get(&id).is_some_and(|(mine, _)| *mine);
         let they_know = |id| knowledge.get(&id).is_some_and(|(_, theirs)| *theirs);
         let merged = if union {

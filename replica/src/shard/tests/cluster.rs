@@ -85,8 +85,6 @@ impl Cluster {
             sites: self.all.clone(),
             must_catch_up,
             log_bytes_max: self.log_bytes_max,
-            #[cfg(feature = "sabotage")]
-            sabotage: None,
         };
         let shard = Shard::open(config, &rows, self.now).unwrap();
         let site = Site {
