@@ -44,8 +44,9 @@ pub fn generate(config: &GeneratorConfig) -> Plan {
     let mut rng = Rng::seeded(config.seed);
     let clients = config.clients.max(1);
     let count = config.rooms.max(1);
-    let rooms: Vec<RoomPlan> =
-        (0..count).map(|room| RoomPlan { name: name(room), members: first_members(room, clients, config, &mut rng) }).collect();
+    let rooms: Vec<RoomPlan> = (0..count)
+        .map(|room| RoomPlan { name: name(room), members: first_members(room, clients, config, &mut rng) })
+        .collect();
     let mut casts: Vec<Vec<u32>> = rooms.iter().map(|r| r.members.clone()).collect();
     let messages = (config.rate * config.seconds).ceil().max(1.0) as usize;
     let slots = slots(messages, config, &room_weights(count), &mut rng);
@@ -69,7 +70,8 @@ pub fn generate(config: &GeneratorConfig) -> Plan {
 }
 
 /// Joins, leaves and topics that go with one message.
-const OTHERS_PER_MESSAGE: f64 = (JOIN_SHARE + LEAVE_SHARE + TOPIC_SHARE) / (1.0 - JOIN_SHARE - LEAVE_SHARE - TOPIC_SHARE);
+const OTHERS_PER_MESSAGE: f64 =
+    (JOIN_SHARE + LEAVE_SHARE + TOPIC_SHARE) / (1.0 - JOIN_SHARE - LEAVE_SHARE - TOPIC_SHARE);
 
 fn name(room: usize) -> String {
     if room == KOREAN_ROOM { "이야기방".to_owned() } else { format!("room {room}") }

@@ -16,8 +16,7 @@ pub const BODY_BYTES: [(f64, f64); 10] = [
 ];
 
 /// Shares of all events that the ten largest rooms have, largest first: 72 % together.
-pub const ROOM_SHARES: [f64; 10] =
-    [0.4701, 0.0457, 0.0420, 0.0343, 0.0303, 0.0240, 0.0206, 0.0204, 0.0185, 0.0169];
+pub const ROOM_SHARES: [f64; 10] = [0.4701, 0.0457, 0.0420, 0.0343, 0.0303, 0.0240, 0.0206, 0.0204, 0.0185, 0.0169];
 
 /// Members of a room: the median is 6 and p90 is 62, which a log-normal of this sigma has.
 pub const MEMBERS_MEDIAN: f64 = 6.0;

@@ -28,8 +28,14 @@ fn errors_name_the_line_and_the_field() {
         (r#"{"t":9,"user":"u","kind":"join","body":""}"#, r#"line 2: field "room" is missing"#),
         (r#"{"t":9,"room":7,"user":"u","kind":"join","body":""}"#, r#"line 2: field "room" must be a string, not 7"#),
         (r#"{"t":9,"room":"r","user":"","kind":"join","body":""}"#, r#"line 2: field "user" must be a string that"#),
-        (r#"{"t":9,"room":"r","user":"u","kind":"shout","body":""}"#, r#"line 2: field "kind" must be message, action"#),
-        (r#"{"t":9,"room":"r","user":"u","kind":"message","body":""}"#, r#"line 2: field "body" must be a string that"#),
+        (
+            r#"{"t":9,"room":"r","user":"u","kind":"shout","body":""}"#,
+            r#"line 2: field "kind" must be message, action"#,
+        ),
+        (
+            r#"{"t":9,"room":"r","user":"u","kind":"message","body":""}"#,
+            r#"line 2: field "body" must be a string that"#,
+        ),
         (r#"{"t":4,"room":"r","user":"u","kind":"join","body":""}"#, r#"line 2: field "t" falls from 5 to 4"#),
     ];
     for (line, want) in cases {

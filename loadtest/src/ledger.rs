@@ -1,0 +1,150 @@
+//! What was sent, what was promised about it, and what each client saw. The verdict is judged from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use causeway_protocol::RequestId;
+
+/// A message of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Index of its room.
+    pub room: u32,
+    /// The client that sent it.
+    pub client: u32,
+    /// When it was meant to be sent, microseconds since the run's start.
+    pub intended_us: u64,
+    /// Its identity and place, as the SDK said.
+    pub id: RequestId,
+    /// Of its content: [`crate::stamp::digest`].
+    pub digest: u64,
+    /// When ack 1 came.
+    pub stored_us: Option<u64>,
+    /// When ack 2 came.
+    pub replicated_us: Option<u64>,
+    /// It was refused for good, with this code.
+    pub refused: Option<u32>,
+}
+
+impl Sent {
+    /// Whether somebody promised to keep it.
+    pub fn is_acked(&self) -> bool {
+        self.stored_us.is_some() || self.replicated_us.is_some()
+    }
+}
+
+/// Every message of a run; a message's number is its index.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// The messages.
+    pub sent: Vec<Sent>,
+}
+
+impl Ledger {
+    /// Notes a message before it is sent, and gives it its number.
+    pub fn open(&mut self, room: u32, client: u32, intended_us: u64) -> u32 {
+        let id = RequestId::MIN;
+        let (digest, stored_us, replicated_us, refused) = (0, None, None, None);
+        self.sent.push(Sent { room, client, intended_us, id, digest, stored_us, replicated_us, refused });
+        (self.sent.len() - 1) as u32
+    }
+
+    /// A message by its number.
+    pub fn get(&self, no: u32) -> Option<&Sent> {
+        self.sent.get(no as usize)
+    }
+
+    /// A message by its number.
+    pub fn get_mut(&mut self, no: u32) -> Option<&mut Sent> {
+        self.sent.get_mut(no as usize)
+    }
+}
+
+/// Set of message numbers.
+#[derive(Clone, Debug, Default)]
+pub struct NumberSet {
+    words: Vec<u64>,
+}
+
+impl NumberSet {
+    /// Adds one; false if it was there.
+    pub fn insert(&mut self, no: u32) -> bool {
+        let (word, bit) = ((no / 64) as usize, 1u64 << (no % 64));
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        let fresh = self.words[word] & bit == 0;
+        self.words[word] |= bit;
+        fresh
+    }
+
+    /// Whether it is there.
+    pub fn contains(&self, no: u32) -> bool {
+        self.words.get((no / 64) as usize).is_some_and(|w| w & (1u64 << (no % 64)) != 0)
+    }
+}
+
+/// One message as a client was shown it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The message.
+    pub no: u32,
+    /// When, in units of 10 microseconds since the run's start: half the memory of microseconds.
+    pub at_10us: u32,
+}
+
+impl Shown {
+    /// When, microseconds since the run's start.
+    pub fn at_us(self) -> u64 {
+        u64::from(self.at_10us) * 10
+    }
+}
+
+/// What one client saw.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Each message at its first showing.
+    pub shown: Vec<Shown>,
+    numbers: NumberSet,
+    /// Messages that were shown again.
+    pub twice: Vec<u32>,
+    /// Ids under which messages were shown; checked against the ledger's last word.
+    pub ids: Vec<(u32, RequestId)>,
+    /// Messages whose content was not what was sent, or that nobody sent.
+    pub foreign: u64,
+    /// Since when the client is a member of a room, microseconds; 0 for those from the start.
+    pub joined_us: BTreeMap<u32, u64>,
+    /// Rooms that the client left at some time: what it must have seen there depends on when each site knew.
+    pub left: BTreeSet<u32>,
+    /// Rooms in which it was told of a gap: the lowest place among the missing, where it was said.
+    pub gaps: BTreeMap<u32, RequestId>,
+}
+
+impl Seen {
+    /// A message was shown; false if it was not the first time.
+    pub fn show(&mut self, no: u32, id: RequestId, at_us: u64) -> bool {
+        if !self.numbers.insert(no) {
+            self.twice.push(no);
+            return false;
+        }
+        self.shown.push(Shown { no, at_10us: u32::try_from(at_us / 10).unwrap_or(u32::MAX) });
+        self.ids.push((no, id));
+        true
+    }
+
+    /// Whether a message was shown.
+    pub fn has(&self, no: u32) -> bool {
+        self.numbers.contains(no)
+    }
+
+    /// A gap was announced in a room.
+    pub fn gap(&mut self, room: u32, lowest: RequestId) {
+        let entry = self.gaps.entry(room).or_insert(lowest);
+        *entry = lowest.min(*entry);
+    }
+
+    /// Whether the client must have been shown this message, by what it can know itself: it was a member before the
+    /// message was meant to go out, and stayed.
+    pub fn expects(&self, sent: &Sent) -> bool {
+        !self.left.contains(&sent.room) && self.joined_us.get(&sent.room).is_some_and(|at| *at <= sent.intended_us)
+    }
+}
