@@ -1,0 +1,64 @@
+//! Equal histories have equal states: bucket by bucket at every write, row by row at the end.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use causeway_protocol::{Message, ShardId, SiteId, wire};
+use causeway_replica::key::Key;
+use causeway_replica::view::{Batch, Cf, MemView};
+
+use super::{Verdict, broken};
+
+/// Every (bucket, touch) that any site ever had, with its hash.
+#[derive(Default)]
+pub struct Buckets {
+    seen: BTreeMap<(ShardId, u16, Bytes), (Bytes, SiteId)>,
+}
+
+impl Buckets {
+    /// "Equal touch vectors have equal hashes at every sample": here at every write, across all time.
+    pub fn written(&mut self, site: SiteId, batch: &Batch) -> Verdict {
+        for (cf, key, value) in batch.rows() {
+            let (Cf::Meta, Some(value)) = (cf, value) else { continue };
+            let Some(Key::Bucket(shard, bucket)) = Key::decode(cf, key) else { continue };
+            let Ok(row) = wire::BucketRow::decode(value.clone()) else {
+                return broken("rows decode", format!("bucket {bucket} of {shard:?}"));
+            };
+            let touch = (shard, bucket, row.touch);
+            if let Some((hash, first)) = self.seen.get(&touch) {
+                if *hash != row.hash {
+                    return broken(
+                        "equal touch vectors have equal hashes",
+                        format!("bucket {bucket} of {shard:?}: {first:?} and {site:?} differ"),
+                    );
+                }
+                continue;
+            }
+            self.seen.insert(touch, (row.hash, site));
+        }
+        Ok(())
+    }
+}
+
+/// At the end all sites hold the same rows: what hashes promise, checked without them.
+pub fn same_rows(stores: &[(SiteId, &MemView)]) -> Verdict {
+    let Some(((first, reference), others)) = stores.split_first() else { return Ok(()) };
+    for (site, store) in others {
+        for cf in [Cf::Request, Cf::Op, Cf::Element, Cf::Head] {
+            let mut theirs = store.family(cf);
+            for (key, value) in reference.family(cf) {
+                let Some(their) = theirs.next() else {
+                    return broken("convergence", format!("{site:?} lacks {:?}", Key::decode(cf, key)));
+                };
+                if their != (key, value) {
+                    let (a, b) = (Key::decode(cf, key), Key::decode(cf, their.0));
+                    return broken("convergence", format!("{first:?} has {a:?}, {site:?} has {b:?}: they differ"));
+                }
+            }
+            if let Some((key, _)) = theirs.next() {
+                return broken("convergence", format!("{first:?} lacks {:?} of {site:?}", Key::decode(cf, key)));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! What users sent, what they were told of it, and that every ready site takes what it should take.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use causeway_protocol::{Code, Message, RequestId, RoomId, SiteId, UserId, limits, wire};
+use causeway_replica::io::{Now, SessionId};
+use causeway_replica::key::{Key, Register};
+use causeway_replica::view::View;
+
+use super::{Verdict, broken};
+use crate::queue::{Micros, SECOND};
+use crate::sites::Process;
+
+/// A submit is answered within this, plus some syncs.
+const ANSWER_MAX: Micros = 5 * SECOND;
+const TAKES: &str = "sends succeed at every ready site";
+
+/// A request as its client made it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The client's number.
+    pub client: usize,
+    /// Which device of that client: the application's loss makes another.
+    pub device_era: u64,
+    /// The user.
+    pub user: UserId,
+    /// An encoded request.
+    pub request: Bytes,
+    /// An encoded body.
+    pub body: Option<Bytes>,
+    /// Who acknowledged it to the client as stored, and when.
+    pub stored: Vec<(SiteId, Micros)>,
+    /// The client was told that it is safe.
+    pub replicated: bool,
+    /// The client was told that it is refused for good.
+    pub refused: bool,
+}
+
+/// All of it.
+#[derive(Default)]
+pub struct Sends {
+    sent: BTreeMap<(RoomId, RequestId), Sent>,
+    waiting: BTreeMap<(SiteId, SessionId, RequestId), Vec<Micros>>,
+    rooms: BTreeMap<(SiteId, SessionId, RequestId), RoomId>,
+    acked_by: BTreeMap<(RoomId, RequestId), Vec<SiteId>>,
+}
+
+impl Sends {
+    /// A client puts a request on the wire, or into its outbox. Its bytes never change.
+    pub fn sent(&mut self, client: (usize, u64, &UserId), request: &Bytes, body: Option<&Bytes>) -> Verdict {
+        let decoded = wire::Request::decode(request.clone()).ok();
+        let place = decoded.and_then(|r| Some((RoomId::from_wire(&r.room).ok()?, RequestId::from_wire(&r.id?))));
+        let Some((room, id)) = place else { return broken("sent once, never rewritten", "no id or room".into()) };
+        let known = self.sent.entry((room, id)).or_insert_with(|| Sent {
+            client: client.0,
+            device_era: client.1,
+            user: client.2.clone(),
+            request: request.clone(),
+            body: body.cloned(),
+            stored: Vec::new(),
+            replicated: false,
+            refused: false,
+        });
+        if known.request != *request || known.body.as_ref() != body || known.user != *client.2 {
+            return broken("sent once, never rewritten", format!("{id:?} in {room:?} has two contents"));
+        }
+        Ok(())
+    }
+
+    /// What was sent under an id.
+    pub fn get(&self, room: &RoomId, id: &RequestId) -> Option<&Sent> {
+        self.sent.get(&(*room, *id))
+    }
+
+    /// The same, to note what the client was told.
+    pub fn get_mut(&mut self, room: &RoomId, id: &RequestId) -> Option<&mut Sent> {
+        self.sent.get_mut(&(*room, *id))
+    }
+
+    /// Everything sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&(RoomId, RequestId), &Sent)> {
+        self.sent.iter()
+    }
+
+    /// "every read id was sent, with the same body hash": here with the same bytes.
+    pub fn is_as_sent(&self, what: &str, event: &wire::Event) -> Result<(RoomId, RequestId), super::Violation> {
+        const INVARIANT: &str = "every read id was sent";
+        let request = wire::Request::decode(event.request.clone()).or_else(|e| broken(INVARIANT, e.to_string()))?;
+        let room = RoomId::from_wire(&event.room).or_else(|e| broken(INVARIANT, e.to_string()))?;
+        let Some(id) = request.id.as_ref().map(RequestId::from_wire) else {
+            return broken(INVARIANT, format!("{what}: no id"));
+        };
+        let Some(sent) = self.sent.get(&(room, id)) else {
+            return broken(INVARIANT, format!("{what}: {id:?} in {room:?} was never sent"));
+        };
+        if sent.request != event.request || sent.body != event.body || sent.user.as_str() != event.user {
+            return broken(INVARIANT, format!("{what}: {id:?} in {room:?} is not what was sent"));
+        }
+        Ok((room, id))
+    }
+
+    /// A session passes a request to a shard.
+    pub fn submitted(&mut self, site: SiteId, session: SessionId, room: RoomId, id: RequestId, now: Micros) {
+        self.waiting.entry((site, session, id)).or_default().push(now);
+        self.rooms.insert((site, session, id), room);
+    }
+
+    fn answered(&mut self, site: SiteId, session: SessionId, id: RequestId) -> Verdict {
+        let Some(waiting) = self.waiting.get_mut(&(site, session, id)).filter(|waiting| !waiting.is_empty()) else {
+            return broken("answered once", format!("{site:?} answers {id:?} to {session:?}, which does not wait"));
+        };
+        waiting.remove(0);
+        Ok(())
+    }
+
+    /// Ack 1 leaves a shard.
+    pub fn acked(&mut self, site: SiteId, session: SessionId, room: RoomId, id: RequestId) -> Verdict {
+        let by = self.acked_by.entry((room, id)).or_default();
+        if !by.contains(&site) {
+            by.push(site);
+        }
+        self.answered(site, session, id)
+    }
+
+    /// Requests that two sites acknowledged: clients may take them for replicated.
+    pub fn acked_twice(&self) -> impl Iterator<Item = &(RoomId, RequestId)> {
+        self.acked_by.iter().filter(|(_, by)| by.len() > 1).map(|(place, _)| place)
+    }
+
+    /// A refusal leaves a shard: it must be true by what the site holds.
+    pub fn refused(&mut self, by: &Refusal<'_>, process: &Process, view: &dyn View) -> Verdict {
+        let place = (by.site, by.session, by.id);
+        let Some(room) = self.rooms.get(&place).copied() else { return self.answered(by.site, by.session, by.id) };
+        self.answered(by.site, by.session, by.id)?;
+        let unjust = |why: &str| broken(TAKES, format!("{:?} refuses {:?} as {:?}: {why}", by.site, by.id, by.code));
+        let Some(sent) = self.sent.get(&(room, by.id)) else { return unjust("it was never sent") };
+        let row = |key: Key| matches!(view.get(key.family(), &key.encode()), Ok(Some(_)));
+        let member = row(Key::Member(room, sent.user.clone()));
+        match by.code {
+            Code::NotReady if process.shards.iter().all(causeway_replica::shard::Shard::is_ready) => {
+                unjust("its shards are ready")
+            }
+            Code::NotReady => Ok(()),
+            // The order to go on accepting may not have reached the shard yet.
+            Code::ClockOff | Code::Busy => Ok(()),
+            Code::StampAhead if by.id.stamp.ms() <= by.now.wall_ms + limits::STAMP_AHEAD_MAX_MS => {
+                unjust("the stamp is not ahead")
+            }
+            Code::StampAhead => Ok(()),
+            Code::UnknownRoom if row(Key::Register(room, Register::Open)) => unjust("it knows the room"),
+            Code::UnknownRoom => Ok(()),
+            Code::NotPermitted if member => unjust("the user is a member"),
+            Code::NotPermitted => Ok(()),
+            _ => unjust(by.detail),
+        }
+    }
+
+    /// "sends succeed at every ready site whatever the others do": nobody waits without end.
+    pub fn none_waits_too_long(&self, site: SiteId, now: Micros, sync_time: Micros) -> Verdict {
+        let first = (site, SessionId(0), RequestId::MIN);
+        let last = (site, SessionId(u64::MAX), RequestId::MAX);
+        for ((_, session, id), waiting) in self.waiting.range(first..=last) {
+            if waiting.first().is_some_and(|since| now - since > ANSWER_MAX + 10 * sync_time) {
+                return broken(TAKES, format!("{id:?} of {session:?} waits at {site:?} since {}", waiting[0]));
+            }
+        }
+        Ok(())
+    }
+
+    /// A process was stopped: what waits there has waited for no fault of the replica.
+    pub fn excuse(&mut self, site: SiteId, until: Micros) {
+        for (_, waiting) in self.waiting.iter_mut().filter(|((s, ..), _)| *s == site) {
+            waiting.iter_mut().for_each(|since| *since = (*since).max(until));
+        }
+    }
+
+    /// The session has ended.
+    pub fn session_gone(&mut self, site: SiteId, session: SessionId) {
+        self.waiting.retain(|(s, id, _), _| (*s, *id) != (site, session));
+        self.rooms.retain(|(s, id, _), _| (*s, *id) != (site, session));
+    }
+
+    /// The process has ended.
+    pub fn site_gone(&mut self, site: SiteId) {
+        self.waiting.retain(|(s, ..), _| *s != site);
+        self.rooms.retain(|(s, ..), _| *s != site);
+    }
+}
+
+/// A refusal as it leaves.
+pub struct Refusal<'a> {
+    /// Who refuses.
+    pub site: SiteId,
+    /// To whom.
+    pub session: SessionId,
+    /// What.
+    pub id: RequestId,
+    /// Why.
+    pub code: Code,
+    /// In words.
+    pub detail: &'a str,
+    /// When, by the site's clocks.
+    pub now: Now,
+}

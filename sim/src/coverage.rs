@@ -1,0 +1,77 @@
+//! Which faults and rare branches a run really reached. A fault that never strikes proves nothing.
+
+use std::collections::BTreeMap;
+
+/// Counts by name.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Coverage {
+    /// It was reached.
+    pub fn hit(&mut self, what: &'static str) {
+        self.add(what, 1);
+    }
+
+    /// It was reached so often.
+    pub fn add(&mut self, what: &'static str, times: u64) {
+        if times > 0 {
+            *self.counts.entry(what).or_insert(0) += times;
+        }
+    }
+
+    /// How often it was reached.
+    pub fn count(&self, what: &str) -> u64 {
+        self.counts.get(what).copied().unwrap_or(0)
+    }
+
+    /// Adds another run's.
+    pub fn merge(&mut self, other: &Coverage) {
+        other.counts.iter().for_each(|(what, times)| self.add(what, *times));
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.counts.iter().map(|(what, times)| (*what, *times))
+    }
+}
+
+/// What a large number of seeds must reach, each at least once.
+pub const EXPECTED: &[&str] = &[
+    "accepted by resend",
+    "client crashed",
+    "client moved",
+    "clock jumped",
+    "clock off: refuses writes",
+    "connection broke",
+    "cursor chain checked",
+    "device lost",
+    "disk lost",
+    "event queue overflowed",
+    "frame duplicated",
+    "frame lost",
+    "frame reordered",
+    "fsync failed",
+    "gap told",
+    "gated",
+    "history read",
+    "old copy restored",
+    "old copy restored unmarked",
+    "one-way cut",
+    "partition",
+    "partition flapped",
+    "refused",
+    "replicated",
+    "room opened late",
+    "second dot",
+    "site crashed",
+    "site started",
+    "slow disk",
+    "slow reader",
+    "snapshot merged",
+    "stored",
+    "truncated",
+    "unread checked",
+    "unsynced writes lost",
+];

@@ -1,0 +1,220 @@
+//! One seed: faults on throughout, then everything healed, and convergence demanded within a bound.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use causeway_protocol::{RequestId, RoomId, ShardId};
+
+use crate::checkers::reads::Reader;
+use crate::checkers::{Violation, broken, convergence, finals};
+use crate::coverage::Coverage;
+use crate::plan::LIVENESS_MAX;
+use crate::queue::{MS, Micros};
+use crate::sabotage::Break;
+use crate::trace::Trace;
+use crate::world::{Event, Step, World};
+
+/// How a run ended.
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// Of the trace.
+    pub trace_hash: u64,
+    /// Things that happened.
+    pub events: u64,
+    /// What was reached.
+    pub coverage: Coverage,
+    /// What was broken, if anything.
+    pub violation: Option<Violation>,
+    /// Virtual time, µs.
+    pub took: Micros,
+}
+
+/// Runs a seed. A panic of the code under test is a violation too.
+pub fn run(seed: u64, defect: Option<Break>, trace: Trace) -> Outcome {
+    let mut world = World::new(seed, defect, trace);
+    let result = catch_unwind(AssertUnwindSafe(|| world.play()));
+    let violation = match result {
+        Ok(verdict) => verdict.err(),
+        Err(panic) => {
+            let words = panic.downcast_ref::<String>().cloned();
+            let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+            Some(Violation { invariant: "no panic", detail: words.unwrap_or_else(|| "a panic".into()) })
+        }
+    };
+    Outcome {
+        seed,
+        trace_hash: world.trace.hash(),
+        events: world.queue.pushed(),
+        coverage: world.coverage.clone(),
+        violation,
+        took: world.now(),
+    }
+}
+
+/// How often the healed world is looked at.
+const LOOK_EVERY: Micros = 250 * MS;
+
+impl World {
+    fn play(&mut self) -> Step {
+        let faults_until = self.plan.fault_phase;
+        while self.step(faults_until)? {}
+        self.checks.chains.cover_exactly(&self.checks.ops, false)?;
+        self.heal();
+        let mut until = faults_until;
+        loop {
+            until += LOOK_EVERY;
+            while self.step(until)? {}
+            match self.unfinished() {
+                None => break,
+                Some(why) if until > faults_until + LIVENESS_MAX => return broken("the healed system settles", why),
+                Some(_) => {}
+            }
+        }
+        self.at_the_end()
+    }
+
+    fn heal(&mut self) {
+        self.healed = true;
+        let now = self.now();
+        self.trace.note(now, "HEAL", &[], || "everything is healed".to_owned());
+        self.net.heal();
+        self.paths_mended();
+        for at in 0..self.sites.len() {
+            let site = &mut self.sites[at];
+            site.clock.heal();
+            site.fsync_fails = false;
+            site.stopped_until = 0;
+            site.sync_time = self.plan.sync_time;
+            let id = site.id;
+            self.queue.after(0, Event::SiteStart(id));
+        }
+        for client in 0..self.clients.len() {
+            self.clients[client].slowness = 0;
+            self.queue.after(0, Event::ClientStart(client));
+            let conns: Vec<_> = self.clients[client].connections().collect();
+            for conn in conns {
+                if let Some(conn) = self.conns.get(&conn) {
+                    self.pipes.slow(conn.events, 0);
+                }
+            }
+        }
+    }
+
+    /// Why the healed system has not settled yet.
+    fn unfinished(&self) -> Option<String> {
+        for site in &self.sites {
+            let Some(process) = &site.process else { return Some(format!("{:?} is down", site.id)) };
+            for (number, shard) in process.shards.iter().enumerate() {
+                if !shard.is_ready() {
+                    return Some(format!("{:?} shard {number} is not ready", site.id));
+                }
+                if shard.durable() != shard.applied() {
+                    return Some(format!("{:?} shard {number} has unsynced ops", site.id));
+                }
+                if site.truth[number] != self.sites[0].truth[number] {
+                    let (a, b) = (&self.sites[0].truth[number], &site.truth[number]);
+                    return Some(format!("shard {number}: {:?} has {a:?}, {:?} has {b:?}", self.sites[0].id, site.id));
+                }
+            }
+        }
+        for (number, client) in self.clients.iter().enumerate() {
+            let Some(machine) = &client.machine else { return Some(format!("client {number} is down")) };
+            if let Some((room, id)) = machine.outbox().first() {
+                return Some(format!("client {number} still has {id:?} of {room:?} in its outbox"));
+            }
+            if machine.status().home.is_none() {
+                return Some(format!("client {number} has no home"));
+            }
+            if !client.has_committed_all() {
+                return Some(format!("client {number} has not committed everything"));
+            }
+            for room in self.rooms_of(number) {
+                let durable = &self.sites[0].truth[usize::from(self.shard_of(&room).0)];
+                let (has, wants) = (client.committed(&room), self.checks.ops.touch_of(room, durable));
+                if !has.covers_all(&wants) {
+                    return Some(format!("client {number} has {has:?} of {room:?}, not {wants:?}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// The rooms of which the client's user is a member, by the first site's rows.
+    fn rooms_of(&self, client: usize) -> Vec<RoomId> {
+        use causeway_replica::key::Key;
+        use causeway_replica::view::{Cf, View};
+        let member = |room: &&RoomId| {
+            let key = Key::Member(**room, self.clients[client].user.clone()).encode();
+            matches!(self.sites[0].disk.synced().get(Cf::Element, &key), Ok(Some(_)))
+        };
+        self.workload.rooms().iter().filter(member).copied().collect()
+    }
+
+    fn at_the_end(&mut self) -> Step {
+        let stores: Vec<_> = self.sites.iter().map(|site| (site.id, site.disk.visible())).collect();
+        convergence::same_rows(&stores)?;
+        self.checks.chains.cover_exactly(&self.checks.ops, true)?;
+        self.coverage.hit("cursor chain checked");
+        self.everything_is_read()?;
+        for at in 0..self.sites.len() {
+            let shards = self.sites[at].process.take().map(|process| process.shards).unwrap_or_default();
+            shards.iter().for_each(|shard| self.coverage_of(shard));
+        }
+        Ok(())
+    }
+
+    fn everything_is_read(&mut self) -> Step {
+        let mut unread_checks = 0;
+        let mut read_somewhere_not: BTreeSet<(RoomId, RequestId)> = BTreeSet::new();
+        for site in &self.sites {
+            let Some(process) = &site.process else { continue };
+            for client in 0..self.clients.len() {
+                for room in self.rooms_of(client) {
+                    let reader = Reader {
+                        site: site.id,
+                        view: site.disk.visible(),
+                        durables: &process.published,
+                        shard_count: self.plan.shards,
+                        truth: &site.truth[usize::from(self.shard_of(&room).0)],
+                        user: &self.clients[client].user,
+                        sends: &self.checks.sends,
+                    };
+                    let (back, forth) = (reader.all(room, false, 7)?, reader.all(room, true, 500)?);
+                    let (Some(back), Some(forth)) = (back, forth) else {
+                        return broken("members may read", format!("{:?} refuses client {client} {room:?}", site.id));
+                    };
+                    let all: Vec<RequestId> = self.checks.ops.kept_of_room(room, reader.truth);
+                    if back != forth || back != all {
+                        let detail = format!("{:?} {room:?}: {} back, {} forth, {} are", site.id, back.len(), forth.len(), all.len());
+                        return broken("no id twice in a read, none missing", detail);
+                    }
+                    let newest = causeway_protocol::wire::HistoryRequest { room: room.to_wire(), from: None, forward: false, limit: 1 };
+                    if let Some(page) = reader.page(&newest)? {
+                        unread_checks += 1;
+                        reader.unread_is_right(room, page.unread)?;
+                    }
+                }
+            }
+            for ((room, id), _) in self.checks.sends.iter() {
+                let durable = &site.truth[usize::from(self.shard_of(room).0)];
+                if !self.checks.ops.dots_of(room, id).iter().any(|dot| durable.covers(dot)) {
+                    read_somewhere_not.insert((*room, *id));
+                }
+            }
+        }
+        self.coverage.add("unread checked", unread_checks);
+        for (place, sent) in self.checks.sends.iter() {
+            let in_outbox = self.clients[sent.client].saved().any(|saved| (saved.room, saved.id) == *place);
+            let losses =
+                finals::Losses { disks: &self.nemesis.destroyed, devices: &self.clients[sent.client].lost_at };
+            finals::kept(place, sent, !read_somewhere_not.contains(place), in_outbox, &losses)?;
+        }
+        Ok(())
+    }
+
+    /// Shards of the run.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.plan.shards).map(ShardId)
+    }
+}

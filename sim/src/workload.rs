@@ -1,0 +1,161 @@
+//! What users do: create rooms, join, leave, invite, name, write, answer, read history, mark as read.
+
+use bytes::Bytes;
+use causeway_client::machine::{SendError, Wish};
+use causeway_protocol::{RequestId, RoomId, UserId, wire};
+
+use crate::checkers::broken;
+use crate::checkers::reads::Reader;
+use crate::plan::Plan;
+use crate::queue::MS;
+use crate::rng::Rng;
+use crate::world::{Event, Step, World};
+
+/// Rooms of a run.
+const ROOMS_MAX: usize = 6;
+
+/// The users' dice, and what they know.
+pub struct Workload {
+    rng: Rng,
+    rooms: Vec<RoomId>,
+    left: u64,
+    pause_ms: u64,
+    written: u64,
+}
+
+impl Workload {
+    /// Of a plan.
+    pub fn new(rng: Rng, plan: &Plan) -> Self {
+        let pause_ms = (plan.fault_phase / MS * plan.clients as u64 / plan.requests.max(1)).max(1);
+        Self { rng, rooms: Vec::new(), left: plan.requests, pause_ms, written: 0 }
+    }
+
+    /// Every room that somebody asked for.
+    pub fn rooms(&self) -> &[RoomId] {
+        &self.rooms
+    }
+}
+
+impl World {
+    /// A user does something, and will again.
+    pub fn work(&mut self, number: usize) -> Step {
+        if self.healed || self.workload.left == 0 {
+            return Ok(());
+        }
+        let pause = self.workload.rng.within(0, 2 * self.workload.pause_ms);
+        self.queue.after(pause * MS, Event::Work(number));
+        if self.clients[number].machine.is_none() {
+            return Ok(());
+        }
+        // A burst now and then: several requests within one moment.
+        let times = if self.workload.rng.percent(10) { 5 } else { 1 };
+        for _ in 0..times {
+            self.workload.left = self.workload.left.saturating_sub(1);
+            self.one_deed(number)?;
+        }
+        self.drain(number)
+    }
+
+    fn one_deed(&mut self, number: usize) -> Step {
+        let rng = &mut self.workload.rng;
+        let few = self.workload.rooms.len() < ROOMS_MAX;
+        if self.workload.rooms.is_empty() || (few && rng.percent(8)) {
+            return self.create_room(number);
+        }
+        let Some(room) = rng.pick(&self.workload.rooms).copied() else { return Ok(()) };
+        let deed = rng.below(100);
+        let other = UserId::new(&format!("user-{}", rng.below(self.plan.users as u64))).ok();
+        match (deed, other) {
+            (0..15, _) => self.wish(number, room, Wish::Join),
+            (15..20, _) => self.wish(number, room, Wish::Leave),
+            (20..26, Some(other)) => self.wish(number, room, Wish::Invite(other)),
+            (26..30, _) => {
+                self.workload.written += 1;
+                let name = format!("name {}", self.workload.written);
+                self.wish(number, room, Wish::SetName(name))
+            }
+            (30..36, _) => {
+                let at = self.clients[number].read_clock(self.now());
+                if let Some(machine) = self.clients[number].machine.as_mut() {
+                    machine.mark_read(at, room);
+                }
+                Ok(())
+            }
+            (36..42, _) => self.read_history(number, room),
+            _ => self.write_message(number, room),
+        }
+    }
+
+    fn create_room(&mut self, number: usize) -> Step {
+        let open = self.workload.rng.percent(70);
+        let client = &mut self.clients[number];
+        let at = client.read_clock(self.queue.now());
+        let Some(machine) = client.machine.as_mut() else { return Ok(()) };
+        match machine.create_room(at, "a room", open) {
+            Ok((room, _)) => {
+                self.workload.rooms.push(room);
+                Ok(())
+            }
+            Err(e) => outbox_refuses(&e),
+        }
+    }
+
+    fn write_message(&mut self, number: usize, room: RoomId) -> Step {
+        let rng = &mut self.workload.rng;
+        self.workload.written += 1;
+        let content = format!("message {} {}", self.workload.written, "x".repeat(rng.below(150) as usize));
+        let mut salt = [0; 16];
+        salt[..8].copy_from_slice(&rng.next().to_be_bytes());
+        let seen: Vec<RequestId> =
+            self.clients[number].seen.iter().rev().filter(|(of, _)| *of == room).take(5).map(|(_, id)| *id).collect();
+        let reply_to = if rng.percent(20) { rng.pick(&seen).copied() } else { None };
+        self.wish(
+            number,
+            room,
+            Wish::Message { content_type: "text/plain".into(), content: Bytes::from(content), salt, reply_to },
+        )
+    }
+
+    fn wish(&mut self, number: usize, room: RoomId, wish: Wish) -> Step {
+        let client = &mut self.clients[number];
+        let at = client.read_clock(self.queue.now());
+        let Some(machine) = client.machine.as_mut() else { return Ok(()) };
+        match machine.submit(at, room, wish) {
+            Ok(_) => Ok(()),
+            Err(e) => outbox_refuses(&e),
+        }
+    }
+
+    /// Reads at a site of chance, and checks what is read while faults are on.
+    fn read_history(&mut self, number: usize, room: RoomId) -> Step {
+        let rng = &mut self.workload.rng;
+        let at = rng.below(self.plan.sites as u64) as usize;
+        let (forward, limit) = (rng.percent(50), rng.within(1, 30) as u32);
+        let site = &self.sites[at];
+        let Some(process) = site.process.as_ref() else { return Ok(()) };
+        let reader = Reader {
+            site: site.id,
+            view: site.disk.visible(),
+            durables: &process.published,
+            shard_count: self.plan.shards,
+            truth: &site.truth[usize::from(self.shard_of(&room).0)],
+            user: &self.clients[number].user,
+            sends: &self.checks.sends,
+        };
+        if reader.all(room, forward, limit)?.is_none() {
+            return Ok(());
+        }
+        self.coverage.hit("history read");
+        let newest = wire::HistoryRequest { room: room.to_wire(), from: None, forward: false, limit: 1 };
+        let Some(page) = reader.page(&newest)? else { return Ok(()) };
+        self.coverage.hit("unread checked");
+        reader.unread_is_right(room, page.unread)
+    }
+}
+
+fn outbox_refuses(e: &SendError) -> Step {
+    match e {
+        SendError::OutboxFull { .. } => Ok(()),
+        e => broken("outboxes take requests", e.to_string()),
+    }
+}
