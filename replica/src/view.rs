@@ -282,3 +282,7 @@ impl View for MemView {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;
