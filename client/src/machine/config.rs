@@ -32,6 +32,8 @@ pub struct Config {
     pub agent: String,
     /// In order of preference: the first is the preferred home. Further ones are learnt from welcomes.
     pub sites: Vec<SiteConfig>,
+    /// Take further sites and addresses from welcomes.
+    pub learn_sites: bool,
     /// Whether a spare connection is held.
     pub standby: Standby,
     /// Bounds of queues.
@@ -48,6 +50,7 @@ impl Config {
             token: String::new(),
             agent: concat!("causeway-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             sites,
+            learn_sites: true,
             standby: Standby::Warm,
             limits: Limits::default(),
             timing: Timing::default(),

@@ -145,6 +145,15 @@ pub enum Covers {
     Nothing,
 }
 
+/// What a site said when it closed a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedBySite {
+    /// A code's number.
+    pub code: u32,
+    /// Its words.
+    pub detail: String,
+}
+
 /// Where a delivery is in a room.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Position {

@@ -24,16 +24,32 @@
 //!   [`Machine::commit`] when the application is done with it: only committed positions survive a restart.
 
 mod config;
+mod heartbeat;
 mod io;
+mod jitter;
+mod links;
+mod receiving;
+mod requests;
+mod rooms;
+mod shown;
+mod sites;
+mod steering;
+mod submitting;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use causeway_protocol::{RequestId, RoomId, wire};
+use causeway_protocol::{DeviceId, RequestId, RoomId, Stamp, wire};
+
+use jitter::Jitter;
+use links::Link;
+use requests::Requests;
+use rooms::Rooms;
+use sites::Sites;
 
 pub use config::{Config, Limits, SiteConfig, Standby, Timing};
 pub use io::{
-    Change, Counters, Covers, Delivery, Durability, Item, LinkId, MoveReason, Now, Output, Position, Progress,
-    RequestNo, SavedCursor, SavedRequest, SendError, SiteIndex, SiteView, Start, Status, Wish,
+    Change, ClosedBySite, Counters, Covers, Delivery, Durability, Item, LinkId, MoveReason, Now, Output, Position,
+    Progress, RequestNo, SavedCursor, SavedRequest, SendError, SiteIndex, SiteView, Start, Status, Wish,
 };
 
 /// A request that was taken into the outbox.
@@ -48,7 +64,40 @@ pub struct Submitted {
 /// A client's session across sites. See the module's documentation for the contract.
 pub struct Machine {
     config: Config,
+    nonce: u64,
+    device: DeviceId,
+    jitter: Jitter,
     outputs: VecDeque<Output>,
+    counters: Counters,
+    closed: bool,
+    /// The last input's time: no timer is due before the next millisecond.
+    last_ms: u64,
+
+    sites: Sites,
+    links: BTreeMap<LinkId, Link>,
+    next_link: u64,
+    home: Option<LinkId>,
+    spare: Option<LinkId>,
+    candidate: Option<LinkId>,
+    home_dial_ms: u64,
+    home_attempts: u32,
+    spare_dial_ms: u64,
+    spare_attempts: u32,
+    /// The site of the last welcomed home.
+    last_home: Option<SiteIndex>,
+    home_since_ms: u64,
+    homes: u64,
+    move_reason: MoveReason,
+    /// The last refusal of the session itself, until a site welcomes it.
+    refused: Option<(u32, String)>,
+    /// The home site's wall clock minus our monotonic one, ms.
+    clock: Option<i64>,
+
+    requests: Requests,
+    next_no: u64,
+    /// Highest stamp minted, where it was near the site's clock.
+    minted: Stamp,
+    rooms: Rooms,
 }
 
 impl Machine {
@@ -58,35 +107,102 @@ impl Machine {
     /// If `config.sites` is empty.
     pub fn new(now: Now, config: Config, start: Start) -> Self {
         assert!(!config.sites.is_empty(), "at least one site must be known");
-        let _ = (now, start);
-        Self { config, outputs: VecDeque::new() }
+        let mut requests = Requests::default();
+        let next_no = start.outbox.iter().map(|saved| saved.no.0 + 1).max().unwrap_or(1);
+        for saved in start.outbox {
+            requests.add(saved, false, false);
+        }
+        let mut machine = Self {
+            nonce: start.nonce,
+            device: DeviceId::derive(&config.user, start.nonce),
+            jitter: Jitter::new(start.seed),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            closed: false,
+            last_ms: now.mono_ms,
+            sites: Sites::new(&config.sites, config.learn_sites),
+            links: BTreeMap::new(),
+            next_link: 1,
+            home: None,
+            spare: None,
+            candidate: None,
+            home_dial_ms: now.mono_ms,
+            home_attempts: 0,
+            spare_dial_ms: now.mono_ms,
+            spare_attempts: 0,
+            last_home: None,
+            home_since_ms: now.mono_ms,
+            homes: 0,
+            move_reason: MoveReason::First,
+            refused: None,
+            clock: None,
+            requests,
+            next_no,
+            minted: Stamp(0),
+            rooms: Rooms::resumed(start.cursors),
+            config,
+        };
+        machine.steer(now);
+        machine
     }
 
     // ---- inputs: the network
 
     /// The connection and its control stream stand.
     pub fn handle_opened(&mut self, now: Now, link: LinkId) {
-        let _ = (now, link);
+        self.last_ms = now.mono_ms;
+        self.opened(now, link);
     }
 
     /// A frame came on the connection's control stream.
     pub fn handle_control(&mut self, now: Now, link: LinkId, frame: wire::ServerFrame) {
-        let _ = (now, link, frame);
+        use wire::server_frame::Frame;
+        self.handle_heard(now, link);
+        match frame.frame {
+            Some(Frame::Welcome(welcome)) => self.welcome(now, link, &welcome),
+            Some(Frame::Accepted(accepted)) => self.accepted(now, link, &accepted),
+            Some(Frame::Refused(refused)) => self.refused(now, link, refused),
+            Some(Frame::Frontier(frontier)) => self.frontier(now, &frontier),
+            Some(Frame::Pong(pong)) => self.pong(now, link, &pong),
+            Some(Frame::GoAway(go_away)) => self.go_away(now, link, &go_away),
+            // A kind of a later version.
+            None => self.counters.malformed += 1,
+        }
     }
 
     /// A frame came on the connection's stream of events.
     pub fn handle_event(&mut self, now: Now, link: LinkId, frame: wire::EventFrame) {
-        let _ = (now, link, frame);
+        self.last_ms = now.mono_ms;
+        self.event(now, link, frame);
     }
 
-    /// The connection is gone, or never came to stand.
-    pub fn handle_closed(&mut self, now: Now, link: LinkId) {
-        let _ = (now, link);
+    /// Bytes came that are no whole frame yet: a sign of life.
+    pub fn handle_heard(&mut self, now: Now, link: LinkId) {
+        self.last_ms = now.mono_ms;
+        if let Some(link) = self.links.get_mut(&link) {
+            link.heartbeat.heard(now.mono_ms);
+        }
+    }
+
+    /// The connection is gone, or never came to stand. `by_site`: what the site said, if it closed it.
+    pub fn handle_closed(&mut self, now: Now, link: LinkId, by_site: Option<ClosedBySite>) {
+        self.last_ms = now.mono_ms;
+        self.closed_by_host(now, link, by_site);
     }
 
     /// Time has passed: see [`Machine::next_timer`].
     pub fn handle_tick(&mut self, now: Now) {
-        let _ = now;
+        if self.closed {
+            return;
+        }
+        if self.next_timer().is_some_and(|due| now.mono_ms > due + self.config.timing.stall_ms) {
+            self.forgive_stall(now);
+        }
+        self.last_ms = now.mono_ms;
+        self.watch(now);
+        self.steer(now);
+        self.end_pauses(now);
+        self.pump_second(now);
     }
 
     // ---- inputs: the application
@@ -96,8 +212,10 @@ impl Machine {
     /// # Errors
     /// Nothing was taken: the outbox is full, or the name too long.
     pub fn create_room(&mut self, now: Now, name: &str, open: bool) -> Result<(RoomId, Submitted), SendError> {
-        let _ = (now, name, open);
-        Err(SendError::Closed)
+        if self.closed {
+            return Err(SendError::Closed);
+        }
+        self.take_create(now, name, open)
     }
 
     /// Takes a request into the outbox.
@@ -105,29 +223,41 @@ impl Machine {
     /// # Errors
     /// Nothing was taken: the outbox is full, or a field too long.
     pub fn submit(&mut self, now: Now, room: RoomId, wish: Wish) -> Result<Submitted, SendError> {
-        let _ = (now, room, wish);
-        Err(SendError::Closed)
+        if self.closed {
+            return Err(SendError::Closed);
+        }
+        self.take_wish(now, room, wish)
     }
 
     /// Lets a request go, whatever has become of it. Reports [`Progress::Discarded`]; `false` if it is not in the
     /// outbox.
     pub fn discard(&mut self, now: Now, no: RequestNo) -> bool {
-        let _ = (now, no);
-        false
+        let held = self.requests.get(no).is_some();
+        self.finish(now, no, Progress::Discarded);
+        self.pump(now);
+        held
     }
 
     /// Everything delivered of this room so far has been read by the user.
     pub fn mark_read(&mut self, now: Now, room: RoomId) {
-        let _ = (now, room);
+        self.mark(now, room);
     }
 
     /// The application is done with a delivery (and, of this origin, with all before it).
     pub fn commit(&mut self, position: &Position) {
-        let _ = position;
+        self.commit_position(position);
     }
 
     /// Closes every connection; nothing happens after it. The outbox stays saved.
-    pub fn close(&mut self) {}
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.home = None;
+        self.spare = None;
+        self.candidate = None;
+        while let Some((link, _)) = self.links.pop_first() {
+            self.outputs.push_back(Output::Close { link, reason: "closed by the application" });
+        }
+    }
 
     // ---- outputs
 
@@ -138,32 +268,60 @@ impl Machine {
 
     /// The `mono_ms` at which to call [`Machine::handle_tick`].
     pub fn next_timer(&self) -> Option<u64> {
-        None
+        if self.closed {
+            return None;
+        }
+        let home_has_room = self.home.and_then(|id| self.links.get(&id)).is_some_and(Link::has_room);
+        let pause_ends = self.requests.next_waiting_ms().filter(|_| home_has_room);
+        let spare = self.spare.and_then(|id| self.links.get(&id));
+        let second = self.requests.next_second_ms().filter(|_| spare.is_some_and(Link::has_room));
+        let due = [self.next_steering_ms(), pause_ends, second].into_iter().flatten().min()?;
+        Some(due.max(self.last_ms + 1))
     }
 
     // ---- getters
 
     /// Every site known, in order of preference, [`SiteIndex`] by index. It only grows.
     pub fn sites(&self) -> Vec<SiteView> {
-        self.config
-            .sites
-            .iter()
-            .map(|s| SiteView { id: None, name: s.name.clone(), addresses: s.addresses.clone() })
-            .collect()
+        self.sites.views()
     }
 
     /// How things stand.
     pub fn status(&self) -> Status {
-        Status::default()
+        let home = self.home.and_then(|id| self.links.get(&id)).filter(|link| link.is_live());
+        let spare = self.spare.and_then(|id| self.links.get(&id)).filter(|link| link.is_live());
+        Status {
+            home: home.map(|link| link.site),
+            site: home.and_then(|link| link.site_id),
+            site_name: home.map_or_else(String::new, |link| self.sites.view(link.site).name.clone()),
+            since_ms: self.home_since_ms,
+            standby: spare.map(|link| link.site),
+            rtt_ms: home.map_or(0, |link| link.heartbeat.srtt_ms()),
+            outbox_requests: self.requests.len(),
+            outbox_bytes: self.requests.bytes(),
+            outbox_stored: self.requests.stored(),
+            outbox_parked: self.requests.parked(),
+            homes: self.homes,
+            refused: self.refused.clone(),
+        }
     }
 
     /// Counts since the start.
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        self.counters
     }
 
-    /// Ids of what is in the outbox, in order.
+    /// What is in the outbox, in order.
     pub fn outbox(&self) -> Vec<(RoomId, RequestId)> {
-        Vec::new()
+        self.requests.ids().collect()
+    }
+
+    /// What was delivered of a room: its cursor.
+    pub fn cursor(&self, room: RoomId) -> Option<&causeway_protocol::Vector> {
+        self.rooms.get(room).map(|room| &room.cursor)
+    }
+
+    fn put(&mut self, link: LinkId, frame: wire::client_frame::Frame) {
+        self.outputs.push_back(Output::Control { link, frame: wire::ClientFrame { frame: Some(frame) } });
     }
 }

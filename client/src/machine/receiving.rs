@@ -1,0 +1,88 @@
+//! What comes on the stream of events: each request once, cursors that never go back.
+
+use causeway_protocol::{DecodeError, Dot, RequestId, RoomId, Vector, wire};
+use prost::Message;
+
+use super::Machine;
+use super::io::{Change, Covers, Delivery, Item, LinkId, Now, Output, Position};
+
+impl Machine {
+    pub(super) fn event(&mut self, now: Now, link: LinkId, frame: wire::EventFrame) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.heartbeat.heard(now.mono_ms);
+        }
+        // Only the home's events are consecutive: what another connection still brings belongs to a former cursor.
+        if self.home != Some(link) {
+            return;
+        }
+        if self.deliver(frame).is_err() {
+            self.counters.malformed += 1;
+        }
+    }
+
+    fn deliver(&mut self, frame: wire::EventFrame) -> Result<(), DecodeError> {
+        use wire::event_frame::Frame;
+        let missing = DecodeError::Missing { field: "event_frame.frame" };
+        let (room, covers, item) = match frame.frame.ok_or(missing)? {
+            Frame::Event(event) => match self.request(event)? {
+                Some(delivery) => delivery,
+                None => return Ok(()),
+            },
+            Frame::RoomOpened(opened) => {
+                let room = RoomId::from_wire(&opened.room)?;
+                self.rooms.entry(room);
+                (room, Covers::Nothing, Item::Opened { name: opened.name, open: opened.open })
+            }
+            Frame::RoomClosed(closed) => (RoomId::from_wire(&closed.room)?, Covers::Nothing, Item::Closed),
+            Frame::Gap(gap) => {
+                let room = RoomId::from_wire(&gap.room)?;
+                let (from, to) = (Vector::from_wire_opt(gap.from.as_ref())?, Vector::from_wire_opt(gap.to.as_ref())?);
+                self.rooms.entry(room).in_page = true;
+                let lowest = gap.lowest.as_ref().map(RequestId::from_wire);
+                (room, Covers::Nothing, Item::Gap { from, to, lowest, missing: gap.missing })
+            }
+            Frame::CaughtUp(caught_up) => {
+                let room = RoomId::from_wire(&caught_up.room)?;
+                let vector = Vector::from_wire_opt(caught_up.vector.as_ref())?;
+                let entry = self.rooms.entry(room);
+                entry.in_page = false;
+                entry.cursor.join(&vector);
+                (room, Covers::Vector(vector), Item::CaughtUp)
+            }
+        };
+        self.outputs.push_back(Output::Deliver(Delivery { position: Position { room, covers }, item }));
+        Ok(())
+    }
+
+    /// A request's event; `None` where it was delivered before.
+    fn request(&mut self, event: wire::Event) -> Result<Option<(RoomId, Covers, Item)>, DecodeError> {
+        let room = RoomId::from_wire(&event.room)?;
+        let dot = Dot::from_wire(event.dot.as_ref().ok_or(DecodeError::Missing { field: "event.dot" })?)?;
+        let request = wire::Request::decode(event.request).map_err(|e| DecodeError::malformed("event.request", &e))?;
+        let id = request.id.as_ref().ok_or(DecodeError::Missing { field: "request.id" })?;
+        let id = RequestId::from_wire(id);
+
+        let entry = self.rooms.entry(room);
+        let covered = entry.cursor.covers(&dot);
+        // The highest stamp of all has not been shown: most ids need no look-up.
+        let shown = covered || (id.stamp <= entry.seen && entry.shown.contains(id));
+        entry.seen = entry.seen.max(id.stamp);
+        if !entry.in_page {
+            entry.cursor.raise(dot);
+        }
+        if shown {
+            self.counters.duplicates += 1;
+            return Ok(None);
+        }
+        let covers = if entry.in_page { Covers::Page(id) } else { Covers::Dot(dot, id) };
+        self.rooms.remember(room, id, &self.config.limits);
+        self.counters.delivered += 1;
+        Ok(Some((room, covers, Item::Request { id, user: event.user, request, body: event.body })))
+    }
+
+    pub(super) fn commit_position(&mut self, position: &Position) {
+        if self.rooms.entry(position.room).commit(&position.covers) {
+            self.outputs.push_back(Output::Persist(Change::Committed(position.clone())));
+        }
+    }
+}
