@@ -51,9 +51,7 @@ impl Shard {
             self.answer_resend(tx, &submission, request.id, row);
             return Ok(());
         }
-        if self.sabotaged(crate::Sabotage::DedupByWatermark)
-            && self.watermark_covers(tx, &submission, request.id)
-        {
+        if self.sabotaged(crate::Sabotage::DedupByWatermark) && self.watermark_covers(tx, &submission, request.id) {
             return Ok(());
         }
         let saw = match self.check_situation(tx, &submission, &request)? {

@@ -116,7 +116,6 @@ impl ShardConfig {
     fn frame(&self, frame: wire::shard_frame::Frame) -> wire::ShardFrame {
         wire::ShardFrame { shard: self.shard.0.into(), frame: Some(frame) }
     }
-
 }
 
 impl Shard {
