@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod outage;
 pub mod proc_stats;
 pub mod process_signal;
+pub mod report;
 pub mod rng;
 pub mod site;
 pub mod stamp;
