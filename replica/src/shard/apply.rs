@@ -31,9 +31,11 @@ impl Shard {
     pub(super) fn apply(&mut self, tx: &mut Tx<'_>, op: Op) -> Result<(), ViewError> {
         let dot = op.dot;
         let order = self.log_op(tx, &op);
+        let requests = self.counters.second_dots;
         let event = self.apply_request(tx, &op)?;
+        let first_dot = requests == self.counters.second_dots;
         self.touch(tx, &op.request, dot);
-        self.update_head(tx, &op)?;
+        self.update_head(tx, &op, first_dot)?;
         self.hlc.observe(op.stamp);
         self.write_shard_row(tx);
         self.release.push(Pending::Applied { op, order, event });
@@ -199,13 +201,15 @@ impl Shard {
         Ok(())
     }
 
-    fn update_head(&self, tx: &mut Tx<'_>, op: &Op) -> Result<(), ViewError> {
+    fn update_head(&self, tx: &mut Tx<'_>, op: &Op, first_dot: bool) -> Result<(), ViewError> {
         let key = Key::Head(op.request.room);
         let mut head: wire::HeadRow = tx.get(&key)?.unwrap_or_default();
         let mut touch = Vector::from_wire_opt(head.touch.as_ref()).unwrap_or_default();
         touch.raise(op.dot);
         head.touch = Some(touch.to_wire());
-        note_request(&mut head, &op.request);
+        if first_dot {
+            note_request(&mut head, &op.request);
+        }
         tx.put(&key, &head);
         Ok(())
     }

@@ -124,9 +124,17 @@ impl Shard {
         }
     }
 
+    /// While a merge writes elements before the requests that made them, sums and hashes do not belong together.
+    fn half_merged(&self) -> bool {
+        self.merge.as_ref().is_some_and(|merge| merge.complete)
+    }
+
     /// Sends what changed since it was last sent, to every peer that is up.
     pub(super) fn send_digests(&mut self, tx: &mut Tx<'_>) {
         self.digest_at = tx.now.mono_ms + timers::DIGEST_MS;
+        if self.half_merged() {
+            return;
+        }
         for (site, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.hello) {
             let due: Vec<u16> = peer.digest_due.iter().copied().take(FRAME_BUCKETS_MAX).collect();
             if due.is_empty() {
@@ -147,6 +155,9 @@ impl Shard {
 
     /// Compares a peer's digests with our own, where the touch sums say that they can be.
     pub(super) fn on_digest(&mut self, tx: &mut Tx<'_>, from: SiteId, digest: wire::Digest) {
+        if self.half_merged() {
+            return;
+        }
         for theirs in digest.buckets.into_iter().take(FRAME_BUCKETS_MAX) {
             let Some(number) = u16::try_from(theirs.bucket).ok().filter(|n| *n < BUCKETS) else { continue };
             let mine = self.buckets.get(number);

@@ -222,13 +222,24 @@ impl Shard {
         // A peer's frame is dropped: what it brought is asked for again.
     }
 
+    /// A frame of a link that is gone may say what is not true any more.
+    fn drop_stalled(&mut self, site: SiteId) {
+        self.stalled.retain(|input| !matches!(input, Input::Peer(from, _) if *from == site));
+    }
+
     fn dispatch(&mut self, tx: &mut Tx<'_>, input: Input) -> Result<(), ViewError> {
         let vector_before = self.order_next;
         match input {
             Input::Submit(submission) => self.on_submit(tx, submission)?,
             Input::SessionEnded(session) => self.forget_session(session),
-            Input::PeerUp(site) => self.on_peer_up(tx, site),
-            Input::PeerDown(site) => self.on_peer_down(site),
+            Input::PeerUp(site) => {
+                self.drop_stalled(site);
+                self.on_peer_up(tx, site);
+            }
+            Input::PeerDown(site) => {
+                self.drop_stalled(site);
+                self.on_peer_down(site);
+            }
             Input::Peer(site, frame) => {
                 if let Some(frame) = frame.frame {
                     self.on_peer_frame(tx, site, frame)?;
@@ -282,11 +293,14 @@ impl Shard {
     /// When `Input::Tick` is due, `mono_ms`; `None` while nothing waits for time.
     pub fn next_timer(&self) -> Option<u64> {
         let linked = self.peers.values().any(|peer| peer.up);
+        let digests = !self.repairs.is_empty() || self.peers.values().any(|p| p.hello && !p.digest_due.is_empty());
         let fixed = [
             self.merge_timer(),
             self.referring_until(),
             self.ready_at.filter(|_| !self.ready),
-            linked.then_some(self.forward_at.min(self.digest_at).min(self.truncate_at)),
+            self.peers_timer(),
+            digests.then_some(self.digest_at),
+            linked.then_some(self.truncate_at),
             (linked && !self.marks_due.is_empty()).then_some(self.marks_at),
         ];
         fixed.into_iter().flatten().min()

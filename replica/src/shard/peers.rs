@@ -375,6 +375,18 @@ impl Shard {
         }
     }
 
+    /// When the links need a tick.
+    pub(super) fn peers_timer(&self) -> Option<u64> {
+        let gap = self.gate.since_ms.map(|since| since + timers::GAP_MS);
+        let of_peer = |peer: &Peer| {
+            let hello = (!peer.hello).then_some(peer.hello_at);
+            let resend = (!peer.in_flight.is_empty()).then_some(peer.progress_ms + timers::RETRANSMIT_MS);
+            let forward = (peer.hello && peer.forward_next < self.order_durable).then_some(self.forward_at);
+            [hello, resend, forward].into_iter().flatten().min()
+        };
+        self.peers.values().filter(|peer| peer.up).filter_map(of_peer).chain(gap).min()
+    }
+
     /// Time passed: forward what was held back, rewind what was not acknowledged, ask again for what is missing.
     pub(super) fn tick_peers(&mut self, tx: &mut Tx<'_>) -> Result<(), ViewError> {
         let now = tx.now.mono_ms;

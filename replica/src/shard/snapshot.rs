@@ -11,7 +11,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use causeway_protocol::wire::shard_frame::Frame;
-use causeway_protocol::{DecodeError, Dot, Message, Origin, RequestId, RoomId, SiteId, Vector, wire};
+use causeway_protocol::{DecodeError, Dot, Message, Origin, RequestId, RoomId, SiteId, Stamp, Vector, wire};
 
 use super::apply::{add_dot, note_request};
 use super::peers::Checked;
@@ -436,7 +436,12 @@ impl Shard {
             for (bytes, value) in rows {
                 let key = Key::decode(cf, &bytes).ok_or_else(|| corrupt(cf, "key does not decode"))?;
                 match &key {
-                    Key::Op(..) if tx.get_bytes(&key)?.is_none() => tx.put_bytes(&key, value),
+                    Key::Op(..) if tx.get_bytes(&key)?.is_none() => {
+                        // What we write from now on is later than what we merged.
+                        let header: wire::Header = decode_row(cf, value.clone())?;
+                        self.hlc.observe(Stamp(header.stamp));
+                        tx.put_bytes(&key, value);
+                    }
                     Key::Request(room, id) => self.merge_request_row(tx, room, *id, decode_row(cf, value)?)?,
                     _ => {}
                 }
