@@ -108,9 +108,13 @@ impl Batch {
         self.rows.entry(cf).or_default().insert(key, None);
     }
 
-    /// Deletes `[start, end)` as it was before this batch.
+    /// Deletes `[start, end)`: as it was before this batch, and what this batch has put there so far.
     pub fn delete_range(&mut self, cf: Cf, start: Bytes, end: Bytes) {
         self.bytes += start.len() + end.len();
+        if let Some(rows) = self.rows.get_mut(&cf) {
+            // Ranges apply before rows: a row put earlier would survive.
+            rows.retain(|key, _| *key < start || *key >= end);
+        }
         self.ranges.push((cf, start, end));
     }
 

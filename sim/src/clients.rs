@@ -1,7 +1,7 @@
 //! A user's device: the real session machine, an application that commits what it has handled, and a store that
 //! survives its crash, unless the device is lost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Buf, Bytes};
 use causeway_client::machine::{
@@ -43,6 +43,7 @@ pub struct Client {
     standby: Standby,
     outbox: BTreeMap<RequestNo, SavedRequest>,
     request_rooms: BTreeMap<RequestNo, RoomId>,
+    parked: BTreeSet<RequestNo>,
     cursors: BTreeMap<RoomId, SavedCursor>,
     claimed: BTreeMap<RoomId, Vector>,
     conns: BTreeMap<MachineLink, ConnId>,
@@ -76,6 +77,7 @@ impl Client {
             standby: if rng.percent(70) { Standby::Warm } else { Standby::Cold },
             outbox: BTreeMap::new(),
             request_rooms: BTreeMap::new(),
+            parked: BTreeSet::new(),
             cursors: BTreeMap::new(),
             claimed: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -134,6 +136,7 @@ impl World {
         let start = Start { nonce, seed, outbox, cursors: client.cursors.clone() };
         client.machine = Some(Machine::new(client.read_clock(now), config, start));
         (client.tick_at, client.commit_planned) = (None, false);
+        client.parked.clear();
         client.claimed.clear();
         self.trace.note(now, "client", &[number as u64, nonce], || format!("client {number} starts"));
         self.checks.chains.started(number, false);
@@ -237,6 +240,17 @@ impl World {
         let at = client.read_clock(now);
         let Some(machine) = client.machine.as_mut() else { return Ok(()) };
         input(machine, at, link);
+        self.drain(number)
+    }
+
+    /// The application gives up what sites refuse for now and nobody will take, though all are well.
+    pub fn discard_parked(&mut self, number: usize) -> Step {
+        let client = &mut self.clients[number];
+        let at = client.read_clock(self.queue.now());
+        let parked = std::mem::take(&mut client.parked);
+        if let Some(machine) = client.machine.as_mut() {
+            parked.into_iter().for_each(|no| _ = machine.discard(at, no));
+        }
         self.drain(number)
     }
 
@@ -446,6 +460,10 @@ impl World {
             format!("client {number} {id:?} {progress:?}")
         });
         let Some(room) = self.clients[number].request_rooms.get(&no).copied() else { return Ok(()) };
+        match progress {
+            Progress::Parked { .. } => _ = self.clients[number].parked.insert(no),
+            _ => _ = self.clients[number].parked.remove(&no),
+        }
         let Some(sent) = self.checks.sends.get_mut(&room, &id) else { return Ok(()) };
         match progress {
             Progress::Stored { site, .. } => {
@@ -466,7 +484,10 @@ impl World {
             }
             Progress::Parked { .. } => self.coverage.hit("parked"),
             Progress::Reminted { .. } => self.coverage.hit("reminted"),
-            Progress::Discarded => self.coverage.hit("discarded"),
+            Progress::Discarded => {
+                sent.discarded = true;
+                self.coverage.hit("discarded");
+            }
         }
         Ok(())
     }

@@ -66,8 +66,17 @@ impl World {
         if replicated {
             self.stable_was_told(id, shard, dot)?;
         }
+        if !self.has_session(id, session) {
+            return Ok(());
+        }
         self.checks.sends.acked(id, session, room, request)?;
         self.tell_session(id, session, SessionInput::Accepted { shard, id: request, dot, replicated })
+    }
+
+    /// Whether a session still waits for answers.
+    fn has_session(&self, id: SiteId, session: SessionId) -> bool {
+        let process = self.sites[usize::from(id.0) - 1].process.as_ref();
+        process.is_some_and(|process| process.sessions.contains_key(&session))
     }
 
     /// A site says that a dot is in two sites' fsynced storage: it must have been.
@@ -93,6 +102,9 @@ impl World {
         self.trace.note(self.queue.now(), "refused", &[id.0.into(), stamp, code.number().into()], || {
             format!("site {id} {request:?}: {code:?}, {detail}")
         });
+        if !self.has_session(id, session) {
+            return Ok(());
+        }
         let Some(request) = request else {
             return broken("sends succeed at every ready site", format!("{id:?} cannot read a request: {detail}"));
         };

@@ -103,8 +103,10 @@ impl Shard {
         }
         self.counters.resent += 1;
         let dots: Vec<Dot> = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok()).collect();
-        let stable = dots.iter().find(|dot| self.stable_seq(&dot.origin) >= dot.seq);
-        let durable = stable.or_else(|| dots.iter().find(|dot| self.durable.covers(dot)));
+        // `Accepted` says "fsynced here", so a dot that two other sites have synced is not enough.
+        let mut here = dots.iter().filter(|dot| self.durable.covers(dot));
+        let stable = here.clone().find(|dot| self.stable_seq(&dot.origin) >= dot.seq);
+        let durable = stable.or_else(|| here.next());
         match (durable, dots.first()) {
             (Some(dot), _) => self.acknowledge(tx, submission.session, id, *dot),
             (None, Some(dot)) => {

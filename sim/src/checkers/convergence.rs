@@ -52,7 +52,9 @@ pub fn same_rows(stores: &[(SiteId, &MemView)]) -> Verdict {
                 };
                 if their != (key, value) {
                     let (a, b) = (Key::decode(cf, key), Key::decode(cf, their.0));
-                    return broken("convergence", format!("{first:?} has {a:?}, {site:?} has {b:?}: they differ"));
+                    let heads = (wire::HeadRow::decode(value.clone()), wire::HeadRow::decode(their.1.clone()));
+                    let heads = if cf == Cf::Head { format!("{heads:?}") } else { String::new() };
+                    return broken("convergence", format!("{first:?} has {a:?}, {site:?} has {b:?}: they differ {heads}"));
                 }
             }
             if let Some((key, _)) = theirs.next() {

@@ -26,7 +26,7 @@ pub fn kept(place: &(RoomId, RequestId), sent: &Sent, readable: bool, in_outbox:
         return broken("replicated is never lost", format!("{id:?} of client {} in {room:?} is gone", sent.client));
     }
     let Some((_, first)) = sent.stored.first() else { return Ok(()) };
-    if in_outbox {
+    if in_outbox || sent.discarded {
         return Ok(());
     }
     let device_lost = losses.devices.iter().any(|at| at >= first);

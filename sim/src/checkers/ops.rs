@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use causeway_protocol::{Dot, Hash16, Message, RequestId, RoomId, ShardId, SiteId, Stamp, Vector, hash16, wire};
+use causeway_protocol::{Dot, Hash16, Message, Origin, RequestId, RoomId, ShardId, SiteId, Stamp, Vector, hash16, wire};
 use causeway_replica::key::{self, Key};
 use causeway_replica::view::{Batch, Cf, View};
 
@@ -74,11 +74,6 @@ impl Ops {
             .map(|((_, id), dots)| (id, dots))
     }
 
-    /// Of a room's ops within a vector, each origin's last.
-    pub fn touch_of(&self, room: RoomId, within: &Vector) -> Vector {
-        self.of_room(room).flat_map(|(_, dots)| dots.iter().copied()).filter(|dot| within.covers(dot)).collect()
-    }
-
     /// A room's requests of which any dot is within a vector, by place.
     pub fn kept_of_room(&self, room: RoomId, within: &Vector) -> Vec<RequestId> {
         self.of_room(room).filter(|(_, dots)| dots.iter().any(|dot| within.covers(dot))).map(|(id, _)| *id).collect()
@@ -90,7 +85,14 @@ impl Ops {
     }
 
     /// A site has written a batch; `view` shows it.
-    pub fn written(&mut self, site: SiteId, shard_count: u16, batch: &Batch, view: &dyn View) -> Verdict {
+    pub fn written(
+        &mut self,
+        site: SiteId,
+        own: Origin,
+        shard_count: u16,
+        batch: &Batch,
+        view: &dyn View,
+    ) -> Verdict {
         let mut order: BTreeMap<ShardId, Vec<(u64, Dot)>> = BTreeMap::new();
         let mut raised: BTreeMap<ShardId, Vector> = BTreeMap::new();
         for (cf, key, value) in batch.rows() {
@@ -112,7 +114,7 @@ impl Ops {
         }
         for (shard, raised) in raised {
             let order = order.remove(&shard).unwrap_or_default();
-            self.applied_gapless_and_after_deps(site, shard, &raised, order, view)?;
+            self.applied_gapless_and_after_deps(site, own, shard, &raised, order, view)?;
         }
         Ok(())
     }
@@ -168,6 +170,7 @@ impl Ops {
     fn applied_gapless_and_after_deps(
         &mut self,
         site: SiteId,
+        own: Origin,
         shard: ShardId,
         raised: &Vector,
         mut order: Vec<(u64, Dot)>,
@@ -207,7 +210,7 @@ impl Ops {
             if running.get(&dot.origin) + 1 != dot.seq {
                 return broken("applied seqs are 1, 2, 3", format!("{site:?} #{number} {dot:?} after {running:?}"));
             }
-            if dot.origin.site == site {
+            if dot.origin == own {
                 self.no_second_acceptance_where_held(site, shard, dot, &running)?;
             }
             running.raise(dot);

@@ -36,7 +36,7 @@ fn written(ops: &mut Ops, build: impl FnOnce(&mut Batch)) -> Result<(), &'static
     build(&mut batch);
     let mut view = MemView::default();
     view.apply(&batch);
-    ops.written(SITE, 1, &batch, &view).map_err(|violation| violation.invariant)
+    ops.written(SITE, dot(1, 1).origin, 1, &batch, &view).map_err(|violation| violation.invariant)
 }
 
 #[test]

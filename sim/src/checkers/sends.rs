@@ -1,12 +1,12 @@
 //! What users sent, what they were told of it, and that every ready site takes what it should take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use causeway_protocol::{Code, Message, RequestId, RoomId, SiteId, UserId, limits, wire};
 use causeway_replica::io::{Now, SessionId};
 use causeway_replica::key::{Key, Register};
-use causeway_replica::view::View;
+use causeway_replica::view::{Batch, Cf, View};
 
 use super::{Verdict, broken};
 use crate::queue::{Micros, SECOND};
@@ -35,6 +35,8 @@ pub struct Sent {
     pub replicated: bool,
     /// The client was told that it is refused for good.
     pub refused: bool,
+    /// The application let it go.
+    pub discarded: bool,
 }
 
 /// All of it.
@@ -44,6 +46,17 @@ pub struct Sends {
     waiting: BTreeMap<(SiteId, SessionId, RequestId), Vec<Micros>>,
     rooms: BTreeMap<(SiteId, SessionId, RequestId), RoomId>,
     acked_by: BTreeMap<(RoomId, RequestId), Vec<SiteId>>,
+    /// What a site held before the write that a refusal came with.
+    before: BTreeMap<(SiteId, SessionId, RequestId), Held>,
+    /// Members whose rows were written since.
+    touched: BTreeSet<(RoomId, UserId)>,
+}
+
+/// What a site holds that a refusal could be about.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    room: bool,
+    member: bool,
 }
 
 impl Sends {
@@ -61,6 +74,7 @@ impl Sends {
             stored: Vec::new(),
             replicated: false,
             refused: false,
+            discarded: false,
         });
         if known.request != *request || known.body.as_ref() != body || known.user != *client.2 {
             return broken("sent once, never rewritten", format!("{id:?} in {room:?} has two contents"));
@@ -128,15 +142,52 @@ impl Sends {
         self.acked_by.iter().filter(|(_, by)| by.len() > 1).map(|(place, _)| place)
     }
 
-    /// A refusal leaves a shard: it must be true by what the site holds.
+    fn held(&self, room: RoomId, id: RequestId, view: &dyn View) -> Held {
+        let row = |key: Key| matches!(view.get(key.family(), &key.encode()), Ok(Some(_)));
+        let user = self.sent.get(&(room, id)).map(|sent| sent.user.clone());
+        Held {
+            room: row(Key::Register(room, Register::Open)),
+            member: user.is_some_and(|user| row(Key::Member(room, user))),
+        }
+    }
+
+    /// Steps refused these; `view` is without what the steps write.
+    pub fn will_be_refused(
+        &mut self,
+        site: SiteId,
+        refusals: impl Iterator<Item = (SessionId, RequestId)>,
+        view: &dyn View,
+    ) {
+        self.before.clear();
+        self.touched.clear();
+        for (session, id) in refusals {
+            if let Some(room) = self.rooms.get(&(site, session, id)) {
+                let held = self.held(*room, id, view);
+                self.before.insert((site, session, id), held);
+            }
+        }
+    }
+
+    /// A batch is written: within its steps a membership may have been otherwise than before and after.
+    pub fn written(&mut self, batch: &Batch) {
+        for (cf, key, _) in batch.rows() {
+            if let (Cf::Element, Some(Key::Member(room, user))) = (cf, Key::decode(cf, key)) {
+                self.touched.insert((room, user));
+            }
+        }
+    }
+
+    /// A refusal leaves a shard: it must be true by what the site held before and holds after the step.
     pub fn refused(&mut self, by: &Refusal<'_>, process: &Process, view: &dyn View) -> Verdict {
         let place = (by.site, by.session, by.id);
         let Some(room) = self.rooms.get(&place).copied() else { return self.answered(by.site, by.session, by.id) };
         self.answered(by.site, by.session, by.id)?;
         let unjust = |why: &str| broken(TAKES, format!("{:?} refuses {:?} as {:?}: {why}", by.site, by.id, by.code));
         let Some(sent) = self.sent.get(&(room, by.id)) else { return unjust("it was never sent") };
-        let row = |key: Key| matches!(view.get(key.family(), &key.encode()), Ok(Some(_)));
-        let member = row(Key::Member(room, sent.user.clone()));
+        if self.touched.contains(&(room, sent.user.clone())) {
+            return Ok(());
+        }
+        let (before, after) = (self.before.get(&place).copied().unwrap_or_default(), self.held(room, by.id, view));
         match by.code {
             Code::NotReady if process.shards.iter().all(causeway_replica::shard::Shard::is_ready) => {
                 unjust("its shards are ready")
@@ -148,9 +199,9 @@ impl Sends {
                 unjust("the stamp is not ahead")
             }
             Code::StampAhead => Ok(()),
-            Code::UnknownRoom if row(Key::Register(room, Register::Open)) => unjust("it knows the room"),
+            Code::UnknownRoom if before.room && after.room => unjust("it knows the room"),
             Code::UnknownRoom => Ok(()),
-            Code::NotPermitted if member => unjust("the user is a member"),
+            Code::NotPermitted if before.member && after.member => unjust("the user is a member"),
             Code::NotPermitted => Ok(()),
             _ => unjust(by.detail),
         }
