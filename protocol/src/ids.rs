@@ -223,12 +223,15 @@ impl RoomId {
 
     /// Of 32 hexadecimal digits, as `Display` writes them.
     pub fn parse(text: &str) -> Result<Self, DecodeError> {
-        if text.len() != 32 || !text.is_ascii() {
+        if text.len() != 32 {
             return Err(DecodeError::Length { field: "room", want: 32, got: text.len() });
         }
-        u128::from_str_radix(text, 16)
+        // The parser alone would take a sign.
+        Some(text)
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .and_then(|text| u128::from_str_radix(text, 16).ok())
             .map(|n| Self(n.to_be_bytes()))
-            .map_err(|_| DecodeError::Range { field: "room" })
+            .ok_or(DecodeError::Range { field: "room" })
     }
 }
 

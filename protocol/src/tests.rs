@@ -1,1 +1,0 @@
-//! Golden vectors, round trips, and decoders against arbitrary bytes.
