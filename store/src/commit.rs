@@ -99,6 +99,13 @@ impl Tickets {
         Ticket(self.lock().durable)
     }
 
+    /// Whether somebody waits for a sync.
+    #[cfg(test)]
+    pub fn is_urgent(&self) -> bool {
+        let state = self.lock();
+        state.urgent > state.durable
+    }
+
     pub fn figures(&self) -> Figures {
         self.lock().figures
     }

@@ -1,6 +1,7 @@
 //! Figures for metrics.
 
 use causeway_replica::view::Cf;
+use rocksdb::statistics::Ticker;
 
 use crate::{Store, StoreError, Ticket};
 
@@ -27,12 +28,20 @@ pub struct Stats {
     pub written: Ticket,
     /// The last durable ticket.
     pub durable: Ticket,
-    /// Syncs of the log since the start.
+    /// Rounds of group commit since the start.
     pub syncs: u64,
     /// Time in them, nanoseconds.
     pub sync_ns_total: u64,
     /// The longest, nanoseconds.
     pub sync_ns_max: u64,
+    /// Syncs of log files, as RocksDB counts them.
+    pub log_syncs: u64,
+    /// Blocks found in the cache.
+    pub cache_hits: u64,
+    /// Blocks that had to be read.
+    pub cache_misses: u64,
+    /// Look-ups of rows that do not exist, answered by filters without a read.
+    pub filter_hits: u64,
 }
 
 impl Store {
@@ -61,6 +70,10 @@ impl Store {
             syncs: figures.syncs,
             sync_ns_total: figures.sync_ns_total,
             sync_ns_max: figures.sync_ns_max,
+            log_syncs: self.ticker(Ticker::WalFileSynced),
+            cache_hits: self.ticker(Ticker::BlockCacheHit),
+            cache_misses: self.ticker(Ticker::BlockCacheMiss),
+            filter_hits: self.ticker(Ticker::BloomFilterUseful),
         })
     }
 

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use causeway_replica::io::Ticket;
 use causeway_replica::key::Key;
 use causeway_replica::view::{Batch, Cf, View, ViewError, Visit};
-use rocksdb::{Cache, ColumnFamily, DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::statistics::{StatsLevel, Ticker};
+use rocksdb::{Cache, ColumnFamily, DB, DBRawIterator, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::commit::{CommitThread, Committer, Tickets, Urgency};
 use crate::config::{self, ROOM_PREFIX_BYTES};
@@ -28,6 +29,8 @@ pub struct Store {
 
 struct Shared {
     db: DB,
+    /// Kept for RocksDB's own counters.
+    options: Options,
     cache: Cache,
     path: PathBuf,
     identity: Identity,
@@ -54,10 +57,12 @@ impl Store {
             None => {}
         }
         let cache = Cache::new_lru_cache(config.cache_bytes);
-        let options = config::database_options(config);
+        let mut options = config::database_options(config);
+        options.enable_statistics();
+        options.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
         let db = DB::open_cf_descriptors(&options, path, config::families(config, &cache))
             .map_err(|e| StoreError::open(path, e))?;
-        let shared = Shared { db, cache, path: path.to_path_buf(), identity, tickets: Arc::default() };
+        let shared = Shared { db, options, cache, path: path.to_path_buf(), identity, tickets: Arc::default() };
         let store = Self { shared: Arc::new(shared) };
         store.claim()?;
         Ok(store)
@@ -165,6 +170,13 @@ impl Store {
         self.shared.db.flush_wal(true).map_err(|e| StoreError::io("syncing the log", e))
     }
 
+    /// Writes all memtables to files, so that the next start has no log to read. Takes as long as the disk does.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let families: Vec<_> = Cf::ALL.into_iter().map(|cf| self.family(cf)).collect();
+        let flushed = self.shared.db.flush_cfs_opt(&families, &FlushOptions::default());
+        flushed.map_err(|e| StoreError::io("flushing", e))
+    }
+
     /// The highest ticket up to which every write is durable.
     pub fn durable(&self) -> Ticket {
         self.shared.tickets.durable()
@@ -182,6 +194,10 @@ impl Store {
 
     pub(crate) fn db(&self) -> &DB {
         &self.shared.db
+    }
+
+    pub(crate) fn ticker(&self, ticker: Ticker) -> u64 {
+        self.shared.options.get_ticker_count(ticker)
     }
 
     pub(crate) fn cache(&self) -> &Cache {
@@ -267,4 +283,4 @@ impl View for Store {
 
 #[cfg(test)]
 #[path = "store_tests.rs"]
-mod tests;
+pub(crate) mod tests;
