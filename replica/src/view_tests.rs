@@ -12,6 +12,17 @@ const FAMILIES: [Cf; 2] = [Cf::Op, Cf::Element];
 enum Write {
     Put(Cf, Bytes, Bytes),
     Delete(Cf, Bytes),
+    DeleteRange(Cf, Bytes, Bytes),
+}
+
+impl Write {
+    fn add_to(self, batch: &mut Batch) {
+        match self {
+            Write::Put(cf, key, value) => batch.put(cf, key, value),
+            Write::Delete(cf, key) => batch.delete(cf, key),
+            Write::DeleteRange(cf, start, end) => batch.delete_range(cf, start, end),
+        }
+    }
 }
 
 /// Few and short, so that they meet; with 0 and 255 at the ends of the order.
@@ -26,24 +37,16 @@ fn family() -> impl Strategy<Value = Cf> {
 
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
-        (family(), key(), any::<[u8; 1]>()).prop_map(|(cf, key, value)| Write::Put(cf, key, value.to_vec().into())),
-        (family(), key()).prop_map(|(cf, key)| Write::Delete(cf, key)),
+        4 => (family(), key(), any::<[u8; 1]>()).prop_map(|(cf, key, value)| Write::Put(cf, key, value.to_vec().into())),
+        3 => (family(), key()).prop_map(|(cf, key)| Write::Delete(cf, key)),
+        1 => (family(), key(), key()).prop_map(|(cf, a, b)| Write::DeleteRange(cf, a.clone().min(b.clone()), a.max(b))),
     ]
 }
 
 fn batch() -> impl Strategy<Value = Batch> {
-    let ranges = prop::collection::vec((family(), key(), key()), 0..3);
-    (ranges, prop::collection::vec(write(), 0..12)).prop_map(|(ranges, writes)| {
+    prop::collection::vec(write(), 0..14).prop_map(|writes| {
         let mut batch = Batch::default();
-        for (cf, start, end) in ranges {
-            batch.delete_range(cf, start.clone().min(end.clone()), start.max(end));
-        }
-        for write in writes {
-            match write {
-                Write::Put(cf, key, value) => batch.put(cf, key, value),
-                Write::Delete(cf, key) => batch.delete(cf, key),
-            }
-        }
+        writes.into_iter().for_each(|write| write.add_to(&mut batch));
         batch
     })
 }
@@ -124,6 +127,23 @@ proptest! {
         }
     }
 
+    /// Writes in one batch are those writes one after the other, range deletions too.
+    #[test]
+    fn a_batch_is_its_writes_in_their_order(base in base(), writes in prop::collection::vec(write(), 0..14)) {
+        let mut batch = Batch::default();
+        let mut after = base.clone();
+        for write in writes {
+            write.clone().add_to(&mut batch);
+            let mut single = Batch::default();
+            write.add_to(&mut single);
+            after.apply(&single);
+        }
+        let at_once = applied(&base, &batch);
+        for cf in FAMILIES {
+            prop_assert!(at_once.family(cf).eq(after.family(cf)), "{:?} {:?}", at_once, after);
+        }
+    }
+
     /// One write of two batches is what two writes are.
     #[test]
     fn appending_is_applying_one_after_the_other(base in base(), first in batch(), second in batch()) {
@@ -135,7 +155,8 @@ proptest! {
         }
         let mut both = first.clone();
         both.append(second.clone());
-        prop_assert_eq!(applied(&base, &both), applied(&applied(&base, &first), &second));
+        let (at_once, after) = (applied(&base, &both), applied(&applied(&base, &first), &second));
+        prop_assert!(FAMILIES.iter().all(|cf| at_once.family(*cf).eq(after.family(*cf))));
         prop_assert_eq!(both.bytes(), first.bytes() + second.bytes());
     }
 

@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use causeway_protocol::{RequestId, RoomId, Stamp, UserId, Vector, wire};
+use causeway_protocol::{RoomId, Stamp, UserId, Vector, wire};
 
 use super::Durables;
 use super::merge::count_beyond;
-use super::rows::{broken, covered, get, head, request};
+use super::rows::{broken, get, head, is_durable};
 use crate::key::{Key, Register, user_rooms_range};
 use crate::view::{Cf, View, ViewError};
 
@@ -78,7 +78,7 @@ fn index_of(view: &dyn View, user: &UserId, after: Option<RoomId>, max: usize) -
 pub fn is_member(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<bool, ViewError> {
     let Some(element) = get::<wire::ElementRow>(view, &Key::Member(*room, user.clone()))? else { return Ok(false) };
     for tag in &element.tags {
-        if covered(&request(view, room, RequestId::from_wire(tag))?, durable)? {
+        if is_durable(view, durable, room, Some(tag))? {
             return Ok(true);
         }
     }
@@ -99,9 +99,7 @@ fn register(
     register: Register,
 ) -> Result<Option<bytes::Bytes>, ViewError> {
     let Some(row) = get::<wire::RegisterRow>(view, &Key::Register(*room, register))? else { return Ok(None) };
-    let marker = row.marker.as_ref().ok_or_else(|| broken(Cf::Element, "a register has no marker"))?;
-    let durable = covered(&request(view, room, RequestId::from_wire(marker))?, durable)?;
-    Ok(durable.then_some(row.value))
+    Ok(is_durable(view, durable, room, row.marker.as_ref())?.then_some(row.value))
 }
 
 /// The highest stamp applied in a room: the measure by which newer rooms come first.

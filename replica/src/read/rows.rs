@@ -20,10 +20,23 @@ pub fn get<M: Message + Default>(view: &dyn View, key: &Key) -> Result<Option<M>
     view.get(cf, &key.encode())?.map(|value: Bytes| decode(cf, value)).transpose()
 }
 
-/// A request that an op or a tag names, so that it must be there.
+/// A request that an op names, so that it must be there: both are written at once, or by a merge before the op.
 pub fn request(view: &dyn View, room: &RoomId, id: RequestId) -> Result<wire::RequestRow, ViewError> {
     get(view, &Key::Request(*room, id))?
-        .ok_or_else(|| broken(Cf::Request, format!("{id:?} in {room:?} has an op or a tag, but no row")))
+        .ok_or_else(|| broken(Cf::Request, format!("{id:?} in {room:?} has an op, but no row")))
+}
+
+/// Whether a request that a tag or a marker names is durable. While a snapshot is being merged it may not be
+/// there yet.
+pub fn is_durable(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    id: Option<&wire::RequestId>,
+) -> Result<bool, ViewError> {
+    let Some(id) = id.map(RequestId::from_wire) else { return Ok(false) };
+    let row: Option<wire::RequestRow> = get(view, &Key::Request(*room, id))?;
+    row.map_or(Ok(false), |row| covered(&row, durable))
 }
 
 /// All acceptances of a request that are known here, durable or not.

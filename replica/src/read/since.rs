@@ -37,7 +37,7 @@ pub struct NewestPage {
     pub events: Vec<PageEvent>,
     /// The cursor after the page: covers the whole durable vector.
     pub cursor: Vector,
-    /// Requests left out, counted no further than [`MISSING_MAX`].
+    /// Requests left out, counted no further than [`MISSING_MAX`]. For an empty cursor hidden ones count, too.
     pub missing: u64,
     /// No place among those left out is lower; `None` if none is left out.
     pub lowest: Option<RequestId>,
@@ -64,7 +64,7 @@ pub fn room_since(
         }
         page.ops += 1;
         let row = request(view, room, id)?;
-        if !row.hidden && !covered(&row, &page.cursor)? {
+        if is_missing(&row, &page.cursor)? {
             let frame = frame_of(row_event(room, dot, row));
             bytes += frame.len();
             page.events.push(PageEvent { dot, id, frame });
@@ -126,12 +126,16 @@ fn missing(
             return Ok((ids, false));
         }
         ops += 1;
-        let row = request(view, room, id)?;
-        if !row.hidden && !covered(&row, cursor)? {
+        // An empty cursor has no other dot of it either, and a room that is new to the client is the longest.
+        if cursor.is_empty() || is_missing(&request(view, room, id)?, cursor)? {
             ids.insert(id);
         }
     }
     Ok((ids, true))
+}
+
+fn is_missing(row: &wire::RequestRow, cursor: &Vector) -> Result<bool, ViewError> {
+    Ok(!row.hidden && !covered(row, cursor)?)
 }
 
 /// From the room's end: requests that are durable and not covered by the cursor, put into causal order.
@@ -147,7 +151,7 @@ fn newest(
     let mut found = Vec::new();
     let mut visit = |value: &[u8]| -> Result<(), ViewError> {
         let row: wire::RequestRow = decode(Cf::Request, value)?;
-        if !row.hidden && covered(&row, durable)? && !covered(&row, cursor)? {
+        if covered(&row, durable)? && is_missing(&row, cursor)? {
             found.push(row);
         }
         Ok(())

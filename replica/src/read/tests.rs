@@ -308,3 +308,16 @@ proptest! {
         prop_assert_eq!(got, wanted);
     }
 }
+
+/// Elements are merged before the requests that their tags and markers name.
+#[test]
+fn a_room_in_the_middle_of_a_merge_is_not_broken() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    let key = crate::key::Key::Request(room, rows_of(&site.view, room)[0].0);
+    let mut batch = crate::view::Batch::default();
+    batch.delete(key.family(), key.encode());
+    site.view.apply(&batch);
+    assert_eq!(rooms(&site, "ann"), []);
+    assert_eq!(room_face(&site.view, &site.durable_of(room), &room), Ok(RoomFace::default()));
+}

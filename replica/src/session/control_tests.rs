@@ -3,7 +3,7 @@
 use causeway_protocol::{Code, DeviceId, Dot, Message, RequestId, RoomId, ShardId, Stamp, Vector, limits, wire};
 use wire::{client_frame::Frame, server_frame::Frame as Answer};
 
-use super::tests::{Host, config};
+use super::test_host::{Host, config};
 use super::*;
 use crate::read::fixture::{Fixture, NONCE, SHARDS, origin, user};
 

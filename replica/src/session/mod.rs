@@ -263,4 +263,6 @@ mod control_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
+mod test_host;
+#[cfg(test)]
 mod tests;

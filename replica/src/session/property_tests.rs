@@ -6,7 +6,7 @@ use causeway_protocol::{RequestId, RoomId, ShardId, Vector, wire};
 use proptest::prelude::*;
 use wire::event_frame::Frame as Event;
 
-use super::tests::{Host, config, seen};
+use super::test_host::{Host, config, seen};
 use super::{SessionInput, SessionLimits};
 use crate::read::fixture::{Effect, Fixture, SHARDS, is_covered, rows_of};
 
