@@ -42,6 +42,9 @@ pub fn run(seed: u64, defect: Option<Break>, trace: Trace) -> Outcome {
             Some(Violation { invariant: "no panic", detail: words.unwrap_or_else(|| "a panic".into()) })
         }
     };
+    if violation.is_some() {
+        world.tell_all();
+    }
     Outcome {
         seed,
         trace_hash: world.trace.hash(),
@@ -77,6 +80,30 @@ impl World {
             }
         }
         self.at_the_end()
+    }
+
+    /// Tells the trace's reader how everything stood at the end.
+    fn tell_all(&mut self) {
+        let now = self.now();
+        self.trace.note(now, "plan", &[], || format!("{:?}", self.plan));
+        for site in &self.sites {
+            let at = site.clock.read(now);
+            for (number, shard) in site.process.iter().flat_map(|process| process.shards.iter().enumerate()) {
+                self.trace.note(now, "state", &[], || {
+                    format!("site {} shard {number} {:?} {:?}", site.id, shard.status(at), shard.counters())
+                });
+            }
+        }
+        let stores: Vec<_> = self.sites.iter().map(|site| (site.id, site.disk.visible())).collect();
+        for line in convergence::differences(&stores) {
+            self.trace.note(now, "differs", &[], || line);
+        }
+        for (number, client) in self.clients.iter().enumerate() {
+            let Some(machine) = &client.machine else { continue };
+            self.trace.note(now, "state", &[], || {
+                format!("client {number} {:?} {:?} outbox {:?}", machine.status(), machine.counters(), machine.outbox())
+            });
+        }
     }
 
     fn heal(&mut self) {

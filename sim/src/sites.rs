@@ -310,7 +310,7 @@ impl World {
         });
         self.checks.sends.written(&batch);
         self.checks.ops.written(id, process.origin, self.plan.shards, &batch, site.disk.visible())?;
-        self.checks.buckets.written(id, &batch)
+        self.checks.buckets.written(id, &batch, site.disk.visible())
     }
 
     /// One thread syncs for everybody: what was written when it begins.

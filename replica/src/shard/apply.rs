@@ -84,8 +84,13 @@ impl Shard {
             // One id with two contents, accepted at two sites: the least hash is shown, both take effect.
             add_content(&mut row, op, hash);
             self.apply_effects(tx, op)?;
-        } else if row.body.is_none() && old.hash[..] == hash {
-            row.body = op.body.clone();
+        } else {
+            // Its acceptor may have seen other tags than the first one's: what any of them removed is removed.
+            // Additions are the request's own tag, which is there already, or was removed since.
+            self.apply_removals(tx, op)?;
+            if row.body.is_none() && old.hash[..] == hash {
+                row.body = op.body.clone();
+            }
         }
         self.put_request(tx, &op.request, Some(&old), &row);
         Ok(None)
@@ -106,26 +111,33 @@ impl Shard {
     }
 
     fn apply_effects(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<(), ViewError> {
-        for effect in effects(op) {
-            match effect {
-                Effect::Add(key) => {
-                    let tag = self.tag_of(op);
-                    self.change_element(tx, &op.request.room, key, |row| crdt::add_tag(row, tag))?;
-                }
-                Effect::Remove(key) => {
-                    self.change_element(tx, &op.request.room, key, |row| crdt::remove_tags(row, &op.saw))?;
-                }
-                Effect::Write(key, marker, value) => {
-                    let mut row: Option<wire::RegisterRow> = tx.get(&key)?;
-                    let old = row.clone();
-                    if crdt::write_register(&mut row, marker, &value) {
-                        self.put_register(tx, &op.request.room, &key, old.as_ref(), row.as_ref());
-                    }
-                }
-                Effect::Member(user) => self.index_member(tx, &op.request.room, user)?,
+        effects(op).into_iter().try_for_each(|effect| self.apply_effect(tx, op, effect))
+    }
+
+    fn apply_removals(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<(), ViewError> {
+        let removes = |effect: &Effect<'_>| matches!(effect, Effect::Remove(_) | Effect::Member(_));
+        effects(op).into_iter().filter(removes).try_for_each(|effect| self.apply_effect(tx, op, effect))
+    }
+
+    fn apply_effect(&mut self, tx: &mut Tx<'_>, op: &Op, effect: Effect<'_>) -> Result<(), ViewError> {
+        match effect {
+            Effect::Add(key) => {
+                let tag = self.tag_of(op);
+                self.change_element(tx, &op.request.room, key, |row| crdt::add_tag(row, tag))
             }
+            Effect::Remove(key) => {
+                self.change_element(tx, &op.request.room, key, |row| crdt::remove_tags(row, &op.saw))
+            }
+            Effect::Write(key, marker, value) => {
+                let mut row: Option<wire::RegisterRow> = tx.get(&key)?;
+                let old = row.clone();
+                if crdt::write_register(&mut row, marker, &value) {
+                    self.put_register(tx, &op.request.room, &key, old.as_ref(), row.as_ref());
+                }
+                Ok(())
+            }
+            Effect::Member(user) => self.index_member(tx, &op.request.room, user),
         }
-        Ok(())
     }
 
     fn tag_of(&self, op: &Op) -> RequestId {

@@ -408,9 +408,15 @@ impl Shard {
         let sites: Vec<SiteId> = self.peers.iter().filter(|(_, peer)| peer.up).map(|(site, _)| *site).collect();
         for site in sites {
             let Some(peer) = self.peers.get(&site) else { continue };
-            let stale = !peer.in_flight.is_empty() && now >= peer.progress_ms + timers::RETRANSMIT_MS;
-            if stuck || (!peer.hello && now >= peer.hello_at) {
+            let overdue = now >= peer.progress_ms + timers::RETRANSMIT_MS;
+            let stale = !peer.in_flight.is_empty() && overdue;
+            // It lacks something, and nothing is on its way: what it holds by our belief may be a late hello's.
+            let silent = peer.hello && peer.in_flight.is_empty() && overdue && !peer.acked.covers_all(&self.durable);
+            if stuck || silent || (!peer.hello && now >= peer.hello_at) {
                 self.send_hello(tx, site, true);
+            }
+            if silent && let Some(peer) = self.peers.get_mut(&site) {
+                peer.progress_ms = now;
             }
             if stale {
                 let start = self.log_start(tx, site)?;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use causeway_protocol::{Message, ShardId, SiteId, wire};
+use causeway_protocol::{Dot, Message, RequestId, ShardId, SiteId, wire};
 use causeway_replica::key::Key;
-use causeway_replica::view::{Batch, Cf, MemView};
+use causeway_replica::view::{Batch, Cf, MemView, View};
 
 use super::{Verdict, broken};
 
@@ -17,10 +17,14 @@ pub struct Buckets {
 
 impl Buckets {
     /// "Equal touch vectors have equal hashes at every sample": here at every write, across all time.
-    pub fn written(&mut self, site: SiteId, batch: &Batch) -> Verdict {
+    pub fn written(&mut self, site: SiteId, batch: &Batch, view: &dyn View) -> Verdict {
         for (cf, key, value) in batch.rows() {
             let (Cf::Meta, Some(value)) = (cf, value) else { continue };
             let Some(Key::Bucket(shard, bucket)) = Key::decode(cf, key) else { continue };
+            // A merge changes elements first and counts them to their ops later: until its end it serves nothing.
+            if merging(shard, view) {
+                continue;
+            }
             let Ok(row) = wire::BucketRow::decode(value.clone()) else {
                 return broken("rows decode", format!("bucket {bucket} of {shard:?}"));
             };
@@ -38,6 +42,36 @@ impl Buckets {
         }
         Ok(())
     }
+}
+
+fn merging(shard: ShardId, view: &dyn View) -> bool {
+    let row = view.get(Cf::Meta, &Key::Shard(shard).encode()).ok().flatten();
+    let row = row.and_then(|row| wire::ShardRow::decode(row).ok());
+    row.and_then(|row| row.merge).is_some_and(|merge| merge.complete)
+}
+
+/// The rows of rooms in which sites differ, in words, for the trace's reader.
+pub fn differences(stores: &[(SiteId, &MemView)]) -> Vec<String> {
+    let mut keys = std::collections::BTreeSet::new();
+    for (_, store) in stores {
+        for cf in [Cf::Request, Cf::Element] {
+            keys.extend(store.family(cf).map(|(key, _)| (cf, key.clone())));
+        }
+    }
+    let told = |cf: Cf, value: Bytes| match cf {
+        Cf::Request => format!("{:?}", wire::RequestRow::decode(value).map(|row| row.dots.iter().map(Dot::from_wire).collect::<Result<Vec<_>, _>>())),
+        Cf::Element => format!("{:?}", wire::ElementRow::decode(value).map(|row| row.tags.iter().map(RequestId::from_wire).collect::<Vec<_>>())),
+        _ => format!("{value:?}"),
+    };
+    let mut lines = Vec::new();
+    for (cf, key) in keys {
+        let values: Vec<_> = stores.iter().map(|(site, store)| (*site, store.get(cf, &key).ok().flatten())).collect();
+        if values.iter().any(|(_, value)| *value != values[0].1) {
+            let values: Vec<_> = values.into_iter().map(|(site, v)| (site, v.map(|v| told(cf, v)))).collect();
+            lines.push(format!("{:?}: {values:?}", Key::decode(cf, &key)));
+        }
+    }
+    lines
 }
 
 /// At the end all sites hold the same rows: what hashes promise, checked without them.

@@ -189,9 +189,8 @@ impl Sends {
         }
         let (before, after) = (self.before.get(&place).copied().unwrap_or_default(), self.held(room, by.id, view));
         match by.code {
-            Code::NotReady if process.shards.iter().all(causeway_replica::shard::Shard::is_ready) => {
-                unjust("its shards are ready")
-            }
+            // What is published now, while effects are carried out in order, is what the step saw.
+            Code::NotReady if process.is_ready() => unjust("its shards are ready"),
             Code::NotReady => Ok(()),
             // The order to go on accepting may not have reached the shard yet.
             Code::ClockOff | Code::Busy => Ok(()),
