@@ -16,8 +16,8 @@ use bytes::Bytes;
 use causeway_protocol::{Dot, RequestId, RoomId, ShardId, UserId, Vector, encode_frame, wire};
 
 pub use history::{UNREAD_MAX, history, unread};
-pub(crate) use rooms::last_stamp;
 pub use rooms::{RoomFace, RoomList, is_member, room_face, rooms_of};
+pub(crate) use rooms::{last_stamp, rooms_applied};
 pub use since::{MISSING_MAX, NewestPage, RoomPage, is_far_behind, newest_page, room_since};
 
 /// What the shards of a site have published for readers.

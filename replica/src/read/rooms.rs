@@ -38,15 +38,27 @@ pub fn rooms_of(
     after: Option<RoomId>,
     rooms_max: usize,
 ) -> Result<RoomList, ViewError> {
-    let listed = index_of(view, user, after, rooms_max)?;
-    let next = listed.last().copied().filter(|_| listed.len() >= rooms_max);
-    let mut rooms = Vec::with_capacity(listed.len());
-    for room in listed {
+    let mut list = rooms_applied(view, user, after, rooms_max)?;
+    let mut rooms = Vec::with_capacity(list.rooms.len());
+    for room in list.rooms {
         let shard = room.shard(shard_count);
         if durables.ready(shard) && is_member(view, &durables.durable(shard), &room, user)? {
             rooms.push(room);
         }
     }
+    list.rooms = rooms;
+    Ok(list)
+}
+
+/// As [`rooms_of`], but by what is applied: what is read of a room must wait until [`is_member`] says so.
+pub(crate) fn rooms_applied(
+    view: &dyn View,
+    user: &UserId,
+    after: Option<RoomId>,
+    rooms_max: usize,
+) -> Result<RoomList, ViewError> {
+    let rooms = index_of(view, user, after, rooms_max)?;
+    let next = rooms.last().copied().filter(|_| rooms.len() >= rooms_max);
     Ok(RoomList { rooms, next })
 }
 

@@ -39,6 +39,18 @@ fn a_cursor_gets_what_lies_beyond_it_in_causal_order() {
     assert_eq!(ids(&since(&site, room, &Vector::new()).events)[1..], [first, second, third]);
 }
 
+/// So that a resume elsewhere need not look at what other rooms of the shard did meanwhile.
+#[test]
+fn a_cursor_at_the_end_covers_the_whole_shard() {
+    let mut site = Fixture::default();
+    let rooms: Vec<RoomId> = (0..=SHARDS).map(|_| site.room("ann")).collect();
+    let same = |a: &RoomId| rooms.iter().find(|b| *b != a && b.shard(SHARDS) == a.shard(SHARDS));
+    let (room, other) = rooms.iter().find_map(|room| Some((*room, *same(room)?))).unwrap();
+    site.message(3, other, "ann");
+    site.sync();
+    assert_eq!(since(&site, room, &Vector::new()).cursor, site.durable_of(other));
+}
+
 #[test]
 fn nothing_unsynced_is_read() {
     let mut site = Fixture::default();

@@ -189,7 +189,7 @@ impl ServerSession {
         self.rooms.is_some() && !self.closed
     }
 
-    /// Whether everything has been read: each of the user's rooms gets its events live.
+    /// Whether everything has been read: each room that the user sees gets its events live.
     pub fn is_live(&self) -> bool {
         !self.closed && self.rooms.as_ref().is_some_and(rooms::Rooms::are_live)
     }

@@ -65,6 +65,9 @@ enum Stage {
     Reading,
     /// To be read when its shard is ready.
     Stalled,
+    /// The user is a member by what is applied, but not by what is durable. To be looked at again when anything
+    /// of the room becomes durable: a leave and another join, applied at once, tell nobody of a membership.
+    Unsure,
     /// Everything durable was sent, and the room's events come live.
     Live,
 }
@@ -85,21 +88,30 @@ impl Rooms {
     }
 
     pub fn are_live(&self) -> bool {
-        !self.wants_read() && self.open.values().all(|room| room.stage == Stage::Live)
+        !self.wants_read() && self.open.values().all(|room| matches!(room.stage, Stage::Live | Stage::Unsure))
     }
 
-    pub fn live(&mut self, room: RoomId, dot: Dot, frame: Bytes, out: &mut Vec<SessionOutput>) {
-        if let Some(room) = self.open.get_mut(&room)
-            && room.stage == Stage::Live
-            && !room.cursor.covers(&dot)
-        {
-            room.cursor.raise(dot);
-            out.push(SessionOutput::Event(frame));
+    pub fn live(&mut self, id: RoomId, dot: Dot, frame: Bytes, out: &mut Vec<SessionOutput>) {
+        let Some(room) = self.open.get_mut(&id) else { return };
+        match room.stage {
+            Stage::Live if !room.cursor.covers(&dot) => {
+                room.cursor.raise(dot);
+                out.push(SessionOutput::Event(frame));
+            }
+            Stage::Unsure => self.no_longer_unsure(id),
+            Stage::Live | Stage::Reading | Stage::Stalled => {}
+        }
+    }
+
+    fn no_longer_unsure(&mut self, id: RoomId) {
+        if let Some(room) = self.open.get_mut(&id).filter(|room| room.stage == Stage::Unsure) {
+            room.stage = Stage::Reading;
+            self.turns.push_back(id);
         }
     }
 
     pub fn overflowed(&mut self) {
-        self.read_again(|_, stage| stage == Stage::Live);
+        self.read_again(|_, stage| matches!(stage, Stage::Live | Stage::Unsure));
     }
 
     pub fn shard_ready(&mut self, shard: ShardId, shard_count: u16) {
@@ -119,6 +131,7 @@ impl Rooms {
     pub fn membership(&mut self, room: RoomId, member: bool, out: &mut Vec<SessionOutput>) {
         if member {
             self.open(room, out);
+            self.no_longer_unsure(room);
         } else {
             self.close(room, out);
         }
@@ -190,11 +203,12 @@ impl Rooms {
 
     /// Looks up some of the user's rooms; once all are found, opens them, the newest first.
     fn list(&mut self, site: &Site<'_>, mut listing: Listing, out: &mut Vec<SessionOutput>) -> Result<(), ViewError> {
-        let (view, shard_count) = (site.view, site.config.shard_count);
-        let page = read::rooms_of(view, site.durables, shard_count, site.user, listing.after, LIST_ROOMS_MAX)?;
+        let shard_count = site.config.shard_count;
+        let page = read::rooms_applied(site.view, site.user, listing.after, LIST_ROOMS_MAX)?;
         for room in page.rooms {
-            if !self.open.contains_key(&room) && listing.found.len() < limits::ROOMS_PER_USER_MAX {
-                listing.found.push((read::last_stamp(view, &room)?, room));
+            let is_served = site.durables.ready(room.shard(shard_count));
+            if is_served && !self.open.contains_key(&room) && listing.found.len() < limits::ROOMS_PER_USER_MAX {
+                listing.found.push((read::last_stamp(site.view, &room)?, room));
             }
         }
         if page.next.is_some() {
@@ -229,6 +243,10 @@ impl Room {
         }
         let durable = site.durables.durable(shard);
         if self.fresh {
+            if !read::is_member(site.view, &durable, id, site.user)? {
+                self.stage = Stage::Unsure;
+                return Ok(0);
+            }
             out.push(frames::room_opened(id, read::room_face(site.view, &durable, id)?));
             self.fresh = false;
             if read::is_far_behind(site.view, id, &durable, &self.cursor, site.config.limits.resume_ops_max)? {

@@ -388,3 +388,36 @@ fn a_live_event_of_a_room_that_is_not_open_is_dropped() {
     }
     assert!(host.events.is_empty());
 }
+
+/// The user leaves, and has joined at another site meanwhile: no membership changes, and for a moment no join of
+/// the user's is durable.
+#[test]
+fn a_room_whose_only_join_is_not_durable_yet_opens_when_it_is() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    site.join(1, room, "bob");
+    site.sync();
+    site.join(2, room, "bob");
+    let mut host = Host::new(site, "bob");
+    host.say_hello(&[]);
+    host.read_all();
+    assert!(host.events.is_empty());
+    host.sync();
+    host.read_all();
+    assert_eq!(host.story().first(), Some(&"opened"));
+    assert_eq!(host.seen(room).len(), 3);
+}
+
+#[test]
+fn a_room_that_was_left_before_the_list_of_rooms_was_durable_stays_closed() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    site.join(1, room, "bob");
+    let mut host = Host::new(site, "bob");
+    host.say_hello(&[]);
+    host.read_all();
+    host.site.leave(1, room, "bob");
+    host.sync();
+    host.read_all();
+    assert!(host.events.is_empty() && host.subscribed.is_empty(), "{:?}", host.events);
+}
