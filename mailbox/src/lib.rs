@@ -5,7 +5,7 @@
 //! is too slow loses what is queued and is *told* so, once; from then on it costs no memory until it has
 //! acknowledged, and reads what it missed from storage. Nothing is ever lost silently.
 //!
-//! ```
+//! ```no_run
 //! use bytes::Bytes;
 //! use causeway_mailbox::{Limits, Popped, Registry, Wakes, queue};
 //!

@@ -45,7 +45,8 @@ impl fmt::Debug for Store {
 
 impl Store {
     /// Opens the store in a folder, or makes one there. Refuses a folder that belongs to another cluster, site
-    /// or node, or has another shard count or format, and names the field.
+    /// or node, or has another shard count or format, and names the field. All that it finds, what a killed
+    /// process left unsynced too, is durable when it returns.
     pub fn open(path: &Path, config: &StoreConfig) -> Result<Self, StoreError> {
         std::fs::create_dir_all(path).map_err(|e| StoreError::open(path, e))?;
         let identity = config.identity;
@@ -64,6 +65,9 @@ impl Store {
             .map_err(|e| StoreError::open(path, e))?;
         let shared = Shared { db, options, cache, path: path.to_path_buf(), identity, tickets: Arc::default() };
         let store = Self { shared: Arc::new(shared) };
+        // The log's rest may be in the kernel's cache alone. RocksDB moves what it recovers to synced files,
+        // unless an option or a version decides otherwise; then this does.
+        store.flush()?;
         store.claim()?;
         Ok(store)
     }

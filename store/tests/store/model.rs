@@ -102,7 +102,7 @@ fn compare(model: &Model, view: &dyn View, (start, end): (&Bytes, &Bytes), most:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_implementation_agrees_with_the_model(
