@@ -108,11 +108,16 @@ struct RoomQueue {
     refused_since: Option<u64>,
 }
 
+/// Ids given up that are remembered.
+const RETIRED_MAX: usize = 8_192;
+
 /// Requests that are not yet replicated, in order.
 #[derive(Default)]
 pub(super) struct Requests {
     entries: BTreeMap<RequestNo, Entry>,
     by_id: BTreeMap<RequestId, RequestNo>,
+    /// Ids that were given up for others: the highest, which alone can be minted again.
+    retired: BTreeSet<RequestId>,
     rooms: BTreeMap<RoomId, RoomQueue>,
     /// `AtHome::Queued`, and not held back when it was put here.
     ready: BTreeSet<RequestNo>,
@@ -148,8 +153,10 @@ impl Requests {
         self.entries.values().map(|e| (e.saved.room, e.saved.id))
     }
 
-    pub(super) fn contains_id(&self, id: RequestId) -> bool {
-        self.by_id.contains_key(&id)
+    /// Whether an id is a request's, or was one's that was sent before it got another: it must not come again with
+    /// another content.
+    pub(super) fn was_used(&self, id: RequestId) -> bool {
+        self.by_id.contains_key(&id) || self.retired.contains(&id)
     }
 
     pub(super) fn no_of(&self, id: RequestId) -> Option<RequestNo> {
@@ -345,6 +352,10 @@ impl Requests {
     pub(super) fn rename(&mut self, no: RequestNo, id: RequestId, request: Bytes) {
         let Some(entry) = self.entries.get_mut(&no) else { return };
         self.by_id.remove(&entry.saved.id);
+        self.retired.insert(entry.saved.id);
+        if self.retired.len() > RETIRED_MAX {
+            self.retired.pop_first();
+        }
         self.by_id.insert(id, no);
         self.bytes = self.bytes + request.len() - entry.saved.request.len();
         entry.saved.id = id;

@@ -101,7 +101,7 @@ impl Machine {
             stamp = stamp.max(self.minted.next());
         }
         // Acks name the id alone: no two requests in the outbox may share one, whatever their rooms.
-        while self.requests.contains_id(RequestId { stamp, device: self.device }) {
+        while self.requests.was_used(RequestId { stamp, device: self.device }) {
             stamp = stamp.next();
         }
         if stamp.ms() <= clock_ms + FLOOR_AHEAD_MAX_MS {
