@@ -4,6 +4,9 @@
 //! processes, with a fault in the middle; a ledger keeps what was sent and seen, and a verdict judges it.
 #![deny(unsafe_code)]
 
+pub mod cli;
+pub mod drill;
+pub mod fanout;
 pub mod http;
 pub mod latency;
 pub mod ledger;
@@ -12,6 +15,7 @@ pub mod proc_stats;
 pub mod process_signal;
 pub mod report;
 pub mod rng;
+pub mod sdk;
 pub mod site;
 pub mod stamp;
 pub mod udp_proxy;

@@ -1,10 +1,12 @@
-//! All that the load tester needs of the client SDK, in one place.
+//! All that the load tester needs of the client SDK, in one place: what changes there changes here and nowhere else.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use causeway_client as client;
-use causeway_protocol::{RequestId, RoomId, UserId};
+use causeway_client::{Client, Config, Connector, Direction, Handle, SendError, SiteConfig, Standby};
+use causeway_protocol::{RequestId, RoomId, UserId, limits};
+
+pub use causeway_client::Event;
 
 /// Where a cluster is.
 #[derive(Clone, Debug)]
@@ -22,4 +24,232 @@ pub struct TargetSite {
     pub name: String,
     /// `host:port`.
     pub address: String,
+}
+
+/// What the SDK said when it did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum SdkError {
+    /// The outbox is full: later.
+    #[error("the outbox is full")]
+    Full,
+    /// Anything else, in the SDK's words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Refused for good, with a code of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedFor(pub u32);
+
+/// Something that the SDK told the application.
+#[derive(Debug)]
+pub enum Happening {
+    /// A message.
+    Message {
+        /// Its room.
+        room: RoomId,
+        /// Its identity and place.
+        id: RequestId,
+        /// Its content.
+        content: Bytes,
+    },
+    /// More is missing than one page.
+    Gap {
+        /// In which room.
+        room: RoomId,
+        /// The lowest place among the missing, as far as it is known.
+        lowest: RequestId,
+    },
+    /// The session has another home.
+    Moved {
+        /// The site's name.
+        to: String,
+        /// Why, in a word.
+        reason: String,
+    },
+    /// What a load tester does not count.
+    Other,
+}
+
+/// A message of a page of history.
+#[derive(Debug)]
+pub struct HistoryMessage {
+    /// Its place.
+    pub id: RequestId,
+    /// Its content; `None` where the body is gone.
+    pub content: Option<Bytes>,
+}
+
+/// A page of history, oldest first.
+#[derive(Debug)]
+pub struct HistoryPage {
+    /// The messages in it; other requests are left out.
+    pub messages: Vec<HistoryMessage>,
+    /// The last place in it, of whatever kind: where the next page starts.
+    pub last: Option<RequestId>,
+    /// Whether there is a next page.
+    pub more: bool,
+}
+
+/// How a session is opened.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Who signs in.
+    pub user: String,
+    /// Which site is its home: index into [`Target::sites`]. The others follow in turn.
+    pub home: usize,
+    /// Whether it holds a warm standby connection.
+    pub standby: bool,
+    /// Whether it may know other sites than its home.
+    pub roams: bool,
+}
+
+/// What the sessions of one process share: a few UDP sockets and the roots of trust. One socket would do, but its buffer
+/// in the kernel is small against the bursts of thousands of clients.
+pub struct Shared {
+    target: Target,
+    connectors: Vec<Connector>,
+    next: AtomicUsize,
+}
+
+/// UDP sockets of a process.
+const SOCKETS: usize = 8;
+/// Events taken at a time.
+const EVENTS_MAX: usize = 256;
+
+/// A client of the cluster.
+pub struct Session {
+    client: Client,
+}
+
+/// A request on its way.
+pub struct Pending {
+    handle: Handle,
+}
+
+fn other(error: impl std::fmt::Display) -> SdkError {
+    SdkError::Other(error.to_string())
+}
+
+fn not_taken(error: SendError) -> SdkError {
+    match error {
+        SendError::OutboxFull { .. } => SdkError::Full,
+        error => other(error),
+    }
+}
+
+impl Shared {
+    /// For all sessions of this process. Within a runtime.
+    pub fn new(target: Target) -> Result<Self, SdkError> {
+        let roots = Connector::roots_of_pem(&target.ca).map_err(other)?;
+        let connector = |_| Connector::new(roots.clone()).map_err(other);
+        let connectors = (0..SOCKETS).map(connector).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { target, connectors, next: AtomicUsize::new(0) })
+    }
+}
+
+impl Session {
+    /// Connects; resolves when a site has welcomed the session.
+    pub async fn connect(shared: &Shared, options: SessionOptions) -> Result<Self, SdkError> {
+        let count = shared.target.sites.len();
+        let reach = if options.roams { count } else { 1 };
+        let sites = (0..reach).map(|i| &shared.target.sites[(options.home + i) % count]);
+        let sites = sites.map(|s| SiteConfig { name: s.name.clone(), addresses: vec![s.address.clone()] }).collect();
+        let turn = shared.next.fetch_add(1, Ordering::Relaxed) % shared.connectors.len();
+        let user = UserId::new(&options.user).map_err(other)?;
+        let mut config = Config::new(user, sites, shared.connectors[turn].clone());
+        config.session.standby = if options.standby { Standby::Warm } else { Standby::Cold };
+        config.session.learn_sites = options.roams;
+        Ok(Self { client: Client::connect(config).await.map_err(other)? })
+    }
+
+    /// Creates a room that anybody may join.
+    pub fn create_room(&self, name: &str) -> Result<(RoomId, Pending), SdkError> {
+        let (room, handle) = self.client.create_room(name, true).map_err(not_taken)?;
+        Ok((room, Pending { handle }))
+    }
+
+    /// Becomes a member.
+    pub fn join(&self, room: RoomId) -> Result<Pending, SdkError> {
+        self.client.join(room).map(|handle| Pending { handle }).map_err(not_taken)
+    }
+
+    /// Stops being one.
+    pub fn leave(&self, room: RoomId) -> Result<Pending, SdkError> {
+        self.client.leave(room).map(|handle| Pending { handle }).map_err(not_taken)
+    }
+
+    /// Names the room.
+    pub fn set_name(&self, room: RoomId, name: &str) -> Result<Pending, SdkError> {
+        self.client.set_name(room, name).map(|handle| Pending { handle }).map_err(not_taken)
+    }
+
+    /// Says something.
+    pub fn send(&self, room: RoomId, content_type: &'static str, content: Bytes) -> Result<Pending, SdkError> {
+        self.client.send(room, content_type, content).map(|handle| Pending { handle }).map_err(not_taken)
+    }
+
+    /// Waits for events and appends those that are here; false when the session has ended.
+    pub async fn next(&self, into: &mut Vec<Event>) -> bool {
+        self.client.next_events(into, EVENTS_MAX).await > 0
+    }
+
+    /// A page of history, towards newer.
+    pub async fn history(&self, room: RoomId, after: Option<RequestId>) -> Result<HistoryPage, SdkError> {
+        let page =
+            self.client.history(room, after, Direction::Forward, limits::HISTORY_PAGE_MAX).await.map_err(other)?;
+        let id = |event: &Event| match event {
+            Event::Message(message) => Some(message.id),
+            Event::Change(change) => Some(change.id),
+            _ => None,
+        };
+        let last = page.events.iter().filter_map(id).last();
+        let message = |event: Event| match event {
+            Event::Message(m) => Some(HistoryMessage { id: m.id, content: (!m.body_gone).then_some(m.content) }),
+            _ => None,
+        };
+        Ok(HistoryPage { last, more: page.more, messages: page.events.into_iter().filter_map(message).collect() })
+    }
+
+    /// Requests that are not yet safe.
+    pub fn outbox_len(&self) -> usize {
+        self.client.status().outbox_requests
+    }
+
+    /// The home site's number, while there is one.
+    pub fn home(&self) -> Option<u16> {
+        self.client.status().site.map(|site| site.0)
+    }
+
+    /// Ends the session.
+    pub async fn close(&self) {
+        self.client.close().await;
+    }
+}
+
+impl Pending {
+    /// Its identity and place now.
+    pub fn id(&self) -> RequestId {
+        self.handle.id()
+    }
+
+    /// Ack 1.
+    pub async fn stored(&self) -> Result<(), RefusedFor> {
+        self.handle.stored().await.map(drop).map_err(|r| RefusedFor(r.code))
+    }
+
+    /// Ack 2.
+    pub async fn replicated(&self) -> Result<(), RefusedFor> {
+        self.handle.replicated().await.map(drop).map_err(|r| RefusedFor(r.code))
+    }
+}
+
+/// What an event is to a load tester.
+pub fn happening(event: Event) -> Happening {
+    match event {
+        Event::Message(m) => Happening::Message { room: m.room, id: m.id, content: m.content },
+        Event::Gap(gap) => Happening::Gap { room: gap.room, lowest: gap.lowest.unwrap_or(RequestId::MIN) },
+        Event::Moved { to, reason, .. } => Happening::Moved { to, reason: format!("{reason:?}").to_lowercase() },
+        _ => Happening::Other,
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::http::{self, HttpError};
 
@@ -33,11 +33,22 @@ pub enum StatusError {
     },
 }
 
-/// A site's `/status`: what each shard holds fsynced, and the hash over it.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What a shard holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+struct Holding {
+    shard: u16,
+    /// Fsynced, by origin.
+    durable: BTreeMap<String, u64>,
+    /// Over it.
+    hash: String,
+}
+
+/// A site's `/status`, as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct SiteStatus {
-    /// By shard: the durable vector as JSON, and the hash.
-    shards: BTreeMap<u64, (Value, Value)>,
+    /// No bucket is known to differ where it must not.
+    hashes_equal: bool,
+    shards: Vec<Holding>,
 }
 
 impl SiteStatus {
@@ -52,15 +63,20 @@ impl SiteStatus {
     }
 
     fn parse(body: &[u8]) -> Result<Self, String> {
-        let page: Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
-        let list = page.get("shards").and_then(Value::as_array).ok_or("\"shards\" is not a list")?;
-        let mut shards = BTreeMap::new();
-        for entry in list {
-            let field = |name: &str| entry.get(name).cloned().ok_or(format!("a shard has no \"{name}\""));
-            let number = field("shard")?.as_u64().ok_or("a shard's number is not one")?;
-            shards.insert(number, (field("durable")?, field("hash")?));
-        }
-        Ok(Self { shards })
+        let mut status: Self = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+        status.shards.sort_by_key(|s| s.shard);
+        Ok(status)
+    }
+
+    /// Whether it holds all that the other held.
+    pub fn covers(&self, other: &SiteStatus) -> bool {
+        let held = |holding: &Holding| {
+            let mine = self.shards.iter().find(|s| s.shard == holding.shard);
+            mine.is_some_and(|m| {
+                holding.durable.iter().all(|(o, seq)| m.durable.get(o).is_some_and(|have| have >= seq))
+            })
+        };
+        other.shards.iter().all(held)
     }
 
     /// How many shards it has.
@@ -73,21 +89,28 @@ impl SiteStatus {
 /// nothing that we know of.
 pub fn converged(sites: &[Option<SiteStatus>]) -> bool {
     let Some(Some(first)) = sites.first() else { return false };
-    first.shard_count() > 0 && sites.iter().all(|s| s.as_ref() == Some(first))
+    let same = |s: &Option<SiteStatus>| s.as_ref().is_some_and(|s| s.hashes_equal && s.shards == first.shards);
+    first.shard_count() > 0 && sites.iter().all(same)
 }
 
 /// How many shards differ, and in what, for those who wait and wonder.
 pub fn difference(sites: &[Option<SiteStatus>]) -> String {
-    let Some(Some(first)) = sites.first() else { return "a site does not answer".to_owned() };
-    let Some(others) = sites.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
+    let Some(all) = sites.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
         return "a site does not answer".to_owned();
     };
-    let differs = |pick: fn(&(Value, Value)) -> &Value| {
-        let mine =
-            |shard: &u64| others.iter().all(|o| o.shards.get(shard).map(pick) == first.shards.get(shard).map(pick));
-        first.shards.keys().filter(|shard| !mine(shard)).count()
+    let Some((first, others)) = all.split_first() else { return "no site".to_owned() };
+    let differs = |same: fn(&Holding, &Holding) -> bool| {
+        let agreed = |mine: &Holding| {
+            others.iter().all(|o| o.shards.iter().any(|theirs| theirs.shard == mine.shard && same(mine, theirs)))
+        };
+        first.shards.iter().filter(|s| !agreed(s)).count()
     };
-    format!("{} shards with unequal vectors, {} with unequal hashes", differs(|s| &s.0), differs(|s| &s.1))
+    let alarmed = all.iter().filter(|s| !s.hashes_equal).count();
+    format!(
+        "{} shards with unequal vectors, {} with unequal hashes, {alarmed} sites that know of a mismatch",
+        differs(|a, b| a.durable == b.durable),
+        differs(|a, b| a.hash == b.hash)
+    )
 }
 
 /// A site's `/metrics`: values by name, those with labels left out.
@@ -114,9 +137,9 @@ mod tests {
     use super::*;
 
     fn status(hash: &str, seq: u64) -> SiteStatus {
-        let page = serde_json::json!({"shards": [
-            {"shard": 0, "durable": {"s1": seq}, "hash": hash, "ready": true},
+        let page = serde_json::json!({"site": 1, "hashes_equal": true, "shards": [
             {"shard": 1, "durable": {}, "hash": "00", "ready": true},
+            {"shard": 0, "durable": {"1.0.00aa": seq}, "hash": hash, "ready": true},
         ]});
         SiteStatus::parse(page.to_string().as_bytes()).unwrap()
     }
@@ -129,13 +152,24 @@ mod tests {
         assert!(!converged(&[Some(status("aa", 5)), None]));
         assert!(!converged(&[None]));
         assert!(!converged(&[]));
-        assert!(!converged(&[Some(SiteStatus::default())]), "no shard is no agreement");
+        let empty = SiteStatus { hashes_equal: true, ..SiteStatus::default() };
+        assert!(!converged(&[Some(empty)]), "no shard is no agreement");
+        let alarmed = SiteStatus { hashes_equal: false, ..status("aa", 5) };
+        assert!(!converged(&[Some(status("aa", 5)), Some(alarmed)]), "a site knows of a mismatch");
+    }
+
+    #[test]
+    fn a_site_covers_what_it_holds_and_less() {
+        assert!(status("ab", 6).covers(&status("aa", 5)));
+        assert!(!status("ab", 4).covers(&status("aa", 5)));
+        assert!(!SiteStatus::default().covers(&status("aa", 5)));
+        assert!(status("ab", 6).covers(&SiteStatus::default()));
     }
 
     #[test]
     fn a_difference_is_told() {
         let text = difference(&[Some(status("aa", 5)), Some(status("ab", 6)), Some(status("aa", 5))]);
-        assert_eq!(text, "1 shards with unequal vectors, 1 with unequal hashes");
+        assert!(text.starts_with("1 shards with unequal vectors, 1 with unequal hashes, 0 sites"), "{text}");
         assert_eq!(difference(&[Some(status("aa", 5)), None]), "a site does not answer");
     }
 
@@ -143,9 +177,10 @@ mod tests {
     fn a_page_that_is_another_is_refused() {
         for (body, want) in [
             ("{", "EOF"),
-            ("{}", "\"shards\""),
-            (r#"{"shards":[{"durable":{},"hash":""}]}"#, "\"shard\""),
-            (r#"{"shards":[{"shard":0,"hash":""}]}"#, "\"durable\""),
+            ("{}", "hashes_equal"),
+            (r#"{"hashes_equal":true}"#, "shards"),
+            (r#"{"hashes_equal":true,"shards":[{"durable":{},"hash":""}]}"#, "`shard`"),
+            (r#"{"hashes_equal":true,"shards":[{"shard":0,"hash":""}]}"#, "`durable`"),
         ] {
             let error = SiteStatus::parse(body.as_bytes()).unwrap_err();
             assert!(error.contains(want), "{error}");
