@@ -1,1 +1,40 @@
-//! The Causeway relay: shard threads, sessions, peer links, admin.
+//! The Causeway relay as a library: [`Relay::start`] runs one in the caller's tokio runtime. The binary
+//! `causeway-relay` is [`cli::run`].
+//!
+//! Threads: N shard threads own the replicas and write to the store; one commit thread syncs for all of them;
+//! sessions and links are tokio tasks; reads that may touch the disk run on blocking threads. Shard threads never
+//! wait for a session or a link: their queues are bounded and drop, each in its own way. Sessions and links wait
+//! for shard threads.
+//!
+//! What is absent: the meaning of requests (`causeway-replica`), rows and their keys (`causeway-store`), tokens.
+
+#![forbid(unsafe_code)]
+
+mod admin;
+pub mod certs;
+pub mod cli;
+mod clock;
+mod clock_guard;
+pub mod config;
+mod core;
+mod history;
+mod link;
+mod link_queue;
+mod link_run;
+mod mail;
+mod metric_definitions;
+mod out_queue;
+mod process;
+mod published;
+mod relay;
+mod session;
+pub mod settings;
+mod shard_input;
+mod shard_thread;
+mod status;
+pub mod tls;
+mod transport;
+
+pub use config::Config;
+pub use relay::{Relay, RelayHandle, StartError};
+pub use settings::Settings;

@@ -1,0 +1,82 @@
+//! Certificates of a development cluster: an authority, a certificate a site, one for a client.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use causeway_protocol::SiteId;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+use crate::tls::site_dns_name;
+
+const CA_NAME: &str = "Causeway development CA";
+
+/// Writes `ca.pem`, `ca.key`, and for each site `site-N.pem` and `site-N.key`, and `client.pem` and `client.key`.
+/// An authority that is there already is used again, so that a site can be added later; certificates that are
+/// there already are replaced.
+pub fn write_dev_certs(out: &Path, sites: &[SiteId]) -> Result<()> {
+    if sites.is_empty() {
+        bail!("`--sites` is empty: name at least one site, such as --sites 1,2,3");
+    }
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let ca = authority(out)?;
+    for site in sites {
+        let names = vec![site_dns_name(*site), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        write_signed(out, &format!("site-{site}"), names, usages, &ca)?;
+    }
+    let names = vec!["client.causeway.internal".to_owned()];
+    write_signed(out, "client", names, vec![ExtendedKeyUsagePurpose::ClientAuth], &ca)
+}
+
+fn ca_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, CA_NAME);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+/// The authority on disk, or a new one. Its certificate is made from fixed parameters, so the key is enough to
+/// sign in its name again.
+fn authority(out: &Path) -> Result<Issuer<'static, KeyPair>> {
+    let (cert, key) = (out.join("ca.pem"), out.join("ca.key"));
+    if cert.exists() && key.exists() {
+        let pem = fs::read_to_string(&key).with_context(|| format!("cannot read {}", key.display()))?;
+        let pair = KeyPair::from_pem(&pem).with_context(|| format!("{} holds no private key", key.display()))?;
+        return Ok(Issuer::new(ca_params(), pair));
+    }
+    let pair = KeyPair::generate().context("cannot make the authority's key")?;
+    let signed = ca_params().self_signed(&pair).context("cannot sign the authority's certificate")?;
+    write(&cert, &signed.pem(), 0o644)?;
+    write(&key, &pair.serialize_pem(), 0o600)?;
+    Ok(Issuer::new(ca_params(), pair))
+}
+
+fn write_signed(
+    out: &Path,
+    stem: &str,
+    names: Vec<String>,
+    usages: Vec<ExtendedKeyUsagePurpose>,
+    ca: &Issuer<'_, KeyPair>,
+) -> Result<()> {
+    let pair = KeyPair::generate().context("cannot make a key")?;
+    let mut params = CertificateParams::new(names).context("cannot name the certificate")?;
+    params.distinguished_name.push(DnType::CommonName, stem);
+    params.extended_key_usages = usages;
+    params.use_authority_key_identifier_extension = true;
+    let signed = params.signed_by(&pair, ca).context("cannot sign the certificate")?;
+    write(&out.join(format!("{stem}.pem")), &signed.pem(), 0o644)?;
+    write(&out.join(format!("{stem}.key")), &pair.serialize_pem(), 0o600)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(mode).open(path).with_context(failed)?;
+    file.write_all(text.as_bytes()).with_context(failed)
+}

@@ -1,0 +1,270 @@
+//! What the settings mean: checked values with defaults filled in. Every error names the setting and the fix.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use causeway_protocol::{Hash16, SiteId, hash16, limits};
+
+use crate::settings::{PeerSettings, Settings};
+
+/// What keeps a configuration from being used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is no such TOML. The message has the line and the key.
+    #[error("config file: {0}")]
+    File(String),
+    /// A setting that has no default is not set.
+    #[error("`{field}` is not set: {fix} (or --{flag}, or {env})", flag = field.replace('_', "-"), env = env_name(field))]
+    Missing {
+        /// The setting.
+        field: &'static str,
+        /// What to write.
+        fix: &'static str,
+    },
+    /// A setting's value cannot be used.
+    #[error("`{field}` is {got}: {fix}")]
+    Invalid {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        got: String,
+        /// What to write instead.
+        fix: String,
+    },
+}
+
+fn env_name(field: &str) -> String {
+    format!("CAUSEWAY_{}", field.to_uppercase())
+}
+
+fn invalid(field: &'static str, got: impl Display, fix: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid { field, got: got.to_string(), fix: fix.into() }
+}
+
+/// Another site, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number.
+    pub site: SiteId,
+    /// Its name.
+    pub name: String,
+    /// Where this site dials it, `host:port` each, tried in turn.
+    pub addresses: Vec<String>,
+    /// What clients are told.
+    pub advertise: Vec<String>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A relay's configuration, checked. Field by field it is described at [`Settings`].
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each field is described where it can be set")]
+pub struct Config {
+    pub site: SiteId,
+    pub node: u16,
+    pub site_name: String,
+    pub cluster: Hash16,
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    /// Empty: the address that `listen` was bound to.
+    pub advertise: Vec<String>,
+    pub admin_listen: SocketAddr,
+    pub dev: bool,
+    pub shards: u16,
+    pub threads: usize,
+    pub io_threads: usize,
+    pub ca: PathBuf,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub peers: Vec<Peer>,
+    pub sessions_max: usize,
+    pub session_queue_bytes: usize,
+    pub reads_max: usize,
+    pub log_bytes_max: u64,
+    pub block_cache_bytes: usize,
+    pub shutdown_grace: Duration,
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+/// Sites of a cluster, this one too: the links form a full mesh.
+pub const SITES_MAX: usize = 16;
+/// Shards of a cluster: each has a replica's state in memory.
+const SHARDS_MAX: i64 = 4_096;
+const THREADS_MAX: i64 = 256;
+const CLUSTER_BYTES_MAX: usize = 64;
+const SITE_NAME_BYTES_MAX: usize = 64;
+const SESSION_QUEUE_BYTES_DEFAULT: i64 = 256 << 10;
+const LOG_BYTES_DEFAULT: i64 = 64 << 20;
+const BLOCK_CACHE_BYTES_DEFAULT: i64 = 128 << 20;
+const SESSIONS_DEFAULT: i64 = 20_000;
+const SHUTDOWN_GRACE_DEFAULT_MS: i64 = 1_000;
+
+impl Config {
+    /// Checks the settings and fills in the defaults.
+    pub fn from_settings(s: Settings) -> Result<Config, ConfigError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as i64;
+        let site = site_id("site", required(s.site, "site", "write site = 1")?)?;
+        let site_name = s.site_name.unwrap_or_else(|| format!("site-{site}"));
+        check_text("site_name", &site_name, SITE_NAME_BYTES_MAX)?;
+        let cluster = required(s.cluster, "cluster", "write cluster = \"NAME\", the same at every site")?;
+        check_text("cluster", &cluster, CLUSTER_BYTES_MAX)?;
+        let dev = s.dev.unwrap_or(false);
+        let listen = required(s.listen, "listen", "write listen = \"127.0.0.1:7400\"")?;
+        let listen = socket_addr("listen", &listen)?;
+        check_dev(dev, listen)?;
+        let admin_listen = required(s.admin_listen, "admin_listen", "write admin_listen = \"127.0.0.1:7480\"")?;
+        let admin_listen = socket_addr("admin_listen", &admin_listen)?;
+        if !admin_listen.ip().is_loopback() {
+            let fix = "the admin server has no authentication: use a loopback address, such as 127.0.0.1:7480";
+            return Err(invalid("admin_listen", admin_listen, fix));
+        }
+        let advertise = s.advertise.unwrap_or_default();
+        check_hosts("advertise", &advertise)?;
+        let log_format = match s.log_format.as_deref().unwrap_or("text") {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => return Err(invalid("log_format", other, "write text or json")),
+        };
+        Ok(Config {
+            site,
+            node: ranged("node", s.node, 0, 0, 65_535)? as u16,
+            site_name,
+            cluster: hash16("causeway/cluster", &[cluster.as_bytes()]),
+            data_dir: required(s.data_dir, "data_dir", "write data_dir = \"/var/lib/causeway\"")?,
+            listen,
+            advertise,
+            admin_listen,
+            dev,
+            shards: ranged("shards", s.shards, limits::SHARD_COUNT_DEFAULT.into(), 1, SHARDS_MAX)? as u16,
+            threads: ranged("threads", s.threads, cores, 1, THREADS_MAX)? as usize,
+            io_threads: ranged("io_threads", s.io_threads, cores, 1, THREADS_MAX)? as usize,
+            ca: required(s.ca, "ca", "write ca = \"certs/ca.pem\"; `causeway-relay dev-certs` makes one")?,
+            cert: required(s.cert, "cert", "write cert = \"certs/site-1.pem\"")?,
+            key: required(s.key, "key", "write key = \"certs/site-1.key\"")?,
+            peers: peers(site, s.peers.unwrap_or_default())?,
+            sessions_max: ranged("sessions_max", s.sessions_max, SESSIONS_DEFAULT, 1, 1_000_000)? as usize,
+            session_queue_bytes: ranged(
+                "session_queue_bytes",
+                s.session_queue_bytes,
+                SESSION_QUEUE_BYTES_DEFAULT,
+                // Below it one of the largest events would never fit.
+                (2 * limits::BODY_BYTES_MAX) as i64,
+                1 << 30,
+            )? as usize,
+            reads_max: ranged("reads_max", s.reads_max, (2 * cores).max(4), 1, THREADS_MAX)? as usize,
+            log_bytes_max: ranged("log_bytes_max", s.log_bytes_max, LOG_BYTES_DEFAULT, 1 << 16, 1 << 50)? as u64,
+            block_cache_bytes: ranged(
+                "block_cache_bytes",
+                s.block_cache_bytes,
+                BLOCK_CACHE_BYTES_DEFAULT,
+                1 << 20,
+                1 << 50,
+            )? as usize,
+            shutdown_grace: Duration::from_millis(ranged(
+                "shutdown_grace_ms",
+                s.shutdown_grace_ms,
+                SHUTDOWN_GRACE_DEFAULT_MS,
+                0,
+                60_000,
+            )? as u64),
+            log: s.log.unwrap_or_else(|| "info".to_owned()),
+            log_format,
+        })
+    }
+
+    /// Every configured site's number, this one's too, sorted.
+    pub fn sites(&self) -> Vec<SiteId> {
+        let mut sites: Vec<_> = self.peers.iter().map(|peer| peer.site).chain([self.site]).collect();
+        sites.sort();
+        sites
+    }
+}
+
+fn required<T>(value: Option<T>, field: &'static str, fix: &'static str) -> Result<T, ConfigError> {
+    value.ok_or(ConfigError::Missing { field, fix })
+}
+
+fn ranged(field: &'static str, value: Option<i64>, default: i64, min: i64, max: i64) -> Result<i64, ConfigError> {
+    let value = value.unwrap_or(default);
+    if (min..=max).contains(&value) { Ok(value) } else { Err(invalid(field, value, format!("use {min} to {max}"))) }
+}
+
+fn site_id(field: &'static str, value: i64) -> Result<SiteId, ConfigError> {
+    ranged(field, Some(value), 0, 1, 65_535).map(|number| SiteId(number as u16))
+}
+
+fn check_text(field: &'static str, text: &str, max: usize) -> Result<(), ConfigError> {
+    if text.is_empty() || text.len() > max || text.chars().any(char::is_control) {
+        let fix = format!("use 1 to {max} bytes without control characters");
+        return Err(invalid(field, format!("{text:?}"), fix));
+    }
+    Ok(())
+}
+
+fn socket_addr(field: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| invalid(field, format!("{text:?}"), "use IP:PORT, such as 127.0.0.1:7400"))
+}
+
+/// Until clients bring tokens, nobody but this machine may be a client.
+fn check_dev(dev: bool, listen: SocketAddr) -> Result<(), ConfigError> {
+    if !dev {
+        let fix = "this release cannot check who a client is (tokens come with the next one), so it starts only with \
+                   --dev, on a loopback address";
+        return Err(invalid("dev", dev, fix));
+    }
+    if !listen.ip().is_loopback() {
+        let fix = "under --dev clients need no token: use a loopback address, such as 127.0.0.1:7400";
+        return Err(invalid("listen", listen, fix));
+    }
+    Ok(())
+}
+
+fn check_hosts(field: &'static str, addresses: &[String]) -> Result<(), ConfigError> {
+    let fits = |address: &str| {
+        address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    match addresses.iter().find(|address| !fits(address)) {
+        Some(address) => Err(invalid(field, format!("{address:?}"), "use HOST:PORT, such as 10.0.2.1:7400")),
+        None => Ok(()),
+    }
+}
+
+fn peers(own: SiteId, settings: Vec<PeerSettings>) -> Result<Vec<Peer>, ConfigError> {
+    if settings.len() >= SITES_MAX {
+        return Err(invalid("peers", settings.len(), format!("a cluster has at most {SITES_MAX} sites")));
+    }
+    let mut peers: Vec<Peer> = Vec::with_capacity(settings.len());
+    for peer in settings {
+        let site = site_id("peers.site", peer.site)?;
+        if site == own {
+            return Err(invalid("peers.site", site, "it is this site's own number: list the others only"));
+        }
+        if peers.iter().any(|other| other.site == site) {
+            return Err(invalid("peers.site", site, "it is listed twice: list each site once"));
+        }
+        check_text("peers.name", &peer.name, SITE_NAME_BYTES_MAX)?;
+        if peer.addresses.is_empty() {
+            return Err(invalid("peers.addresses", "empty", "write addresses = [\"HOST:PORT\"]"));
+        }
+        check_hosts("peers.addresses", &peer.addresses)?;
+        let advertise = peer.advertise.unwrap_or_else(|| peer.addresses.clone());
+        check_hosts("peers.advertise", &advertise)?;
+        peers.push(Peer { site, name: peer.name, addresses: peer.addresses, advertise });
+    }
+    peers.sort_by_key(|peer| peer.site);
+    Ok(peers)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

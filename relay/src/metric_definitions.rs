@@ -1,0 +1,165 @@
+//! Every metric of the relay: name, unit, meaning. `/metrics` shows these texts.
+
+use metrics::{Counter, Gauge, Histogram, with_local_recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// Bounds of the buckets of durations, seconds: from a cached read to a stalled disk.
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Bounds of the buckets of batch sizes, items.
+const ITEMS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0];
+
+/// Makes a struct of handles from one table, so that no metric is without its text.
+macro_rules! definitions {
+    ($($kind:ident $field:ident $name:literal $unit:ident $text:literal;)*) => {
+        /// Handles to one relay's metrics. They belong to its own recorder, so that several relays can live in
+        /// one process.
+        pub struct Metrics {
+            handle: PrometheusHandle,
+            $(#[doc = $text] pub $field: definitions!(@type $kind),)*
+        }
+
+        impl Metrics {
+            /// A recorder and its handles.
+            pub fn new() -> Self {
+                let recorder = recorder();
+                let handle = recorder.handle();
+                with_local_recorder(&recorder, || {
+                    $(definitions!(@describe $kind)($name, metrics::Unit::$unit, $text);)*
+                    Self { handle, $($field: definitions!(@register $kind $name),)* }
+                })
+            }
+        }
+
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$($name),*];
+    };
+    (@type counter) => { Counter };
+    (@type gauge) => { Gauge };
+    (@type histogram) => { Histogram };
+    (@describe counter) => { describe_counter };
+    (@describe gauge) => { describe_gauge };
+    (@describe histogram) => { describe_histogram };
+    (@register counter $name:literal) => { metrics::counter!($name) };
+    (@register gauge $name:literal) => { metrics::gauge!($name) };
+    (@register histogram $name:literal) => { metrics::histogram!($name) };
+}
+
+definitions! {
+    gauge sessions "causeway_sessions" Count "Client sessions that are open.";
+    counter sessions_opened "causeway_sessions_opened_total" Count "Client connections taken.";
+    counter sessions_refused "causeway_sessions_refused_total" Count
+        "Client connections refused: too many, too slow to say hello, or shutting down.";
+    counter sessions_closed_by_error "causeway_sessions_closed_by_error_total" Count
+        "Sessions closed because the client broke the protocol.";
+    counter submits "causeway_submits_total" Count "Requests handed to shards.";
+    counter accepted "causeway_accepted_total" Count "Requests acknowledged as stored (resends too).";
+    counter refused "causeway_refused_total" Count "Requests refused.";
+    counter deliveries "causeway_deliveries_total" Count "Live events queued for sessions.";
+    counter events_read "causeway_events_read_total" Count "Events sent from storage: resume and catch-up.";
+    counter overflows "causeway_session_overflows_total" Count
+        "Times a session was too slow for its queue and went over to reading from storage.";
+    counter reads "causeway_reads_total" Count "Reads from storage for sessions and history.";
+    histogram read_seconds "causeway_read_seconds" Seconds "Time of one such read.";
+    histogram step_items "causeway_step_items" Count "Inputs that one round of a shard thread took.";
+    histogram write_seconds "causeway_write_seconds" Seconds "Time of one unsynced write of a shard thread.";
+    histogram durable_seconds "causeway_durable_seconds" Seconds "Time from a write until it was synced.";
+    counter alarms "causeway_alarms_total" Count
+        "Broken promises that a replica saw: forks, bad ops, mismatched hashes. Anything but 0 needs a look.";
+    gauge shards_ready "causeway_shards_ready" Count "Shards that serve.";
+    gauge links_up "causeway_links_up" Count "Peer links that are up.";
+    counter links_dropped "causeway_links_dropped_total" Count "Peer links that ended: silence, overflow, errors.";
+    counter peer_frames_in "causeway_peer_frames_in_total" Count "Shard frames received from peers.";
+    counter peer_frames_out "causeway_peer_frames_out_total" Count "Shard frames sent to peers.";
+    counter peer_bytes_out "causeway_peer_bytes_out_total" Bytes "Bytes of shard frames sent to peers.";
+    gauge clock_offset_seconds "causeway_clock_offset_seconds" Seconds
+        "How far the median of the peers' clocks is ahead of this site's.";
+    gauge accepting "causeway_accepting" Count "1 while this site accepts requests, 0 while its clock is off.";
+    gauge ops_accepted "causeway_ops_accepted" Count "Requests accepted with a new dot, since the start.";
+    gauge ops_resent "causeway_ops_resent" Count "Requests found accepted already, since the start.";
+    gauge ops_applied "causeway_ops_applied" Count "Ops of other sites applied, since the start.";
+    gauge ops_second_dots "causeway_ops_second_dots" Count "Second dots of requests applied, since the start.";
+    gauge ops_duplicate "causeway_ops_duplicate" Count "Ops that came twice from peers, since the start.";
+    gauge ops_gated "causeway_ops_gated" Count "Ops that waited for what they depend on, since the start.";
+    gauge buckets_mismatched "causeway_buckets_mismatched" Count
+        "Digest buckets with equal touch vectors and different hashes, since the start.";
+    gauge lag_seconds "causeway_replication_lag_seconds" Seconds
+        "Age of the oldest op that some configured site has not acknowledged.";
+    gauge cpu_seconds "causeway_process_cpu_seconds" Seconds "CPU time of this process.";
+    gauge memory_bytes "causeway_process_memory_bytes" Bytes "Resident memory of this process.";
+    gauge memory_peak_bytes "causeway_process_memory_peak_bytes" Bytes "Most resident memory of this process.";
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// All of them in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds what the histograms have collected. Without it they grow; call it every few seconds.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+fn recorder() -> PrometheusRecorder {
+    let suffix = |text: &str| Matcher::Suffix(text.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(suffix("_seconds"), &SECONDS_BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(suffix("_items"), &ITEMS_BUCKETS))
+        .expect("the buckets are constants and not empty")
+        .build_recorder()
+}
+
+fn describe_counter(name: &'static str, unit: metrics::Unit, text: &'static str) {
+    metrics::describe_counter!(name, unit, text);
+}
+
+fn describe_gauge(name: &'static str, unit: metrics::Unit, text: &'static str) {
+    metrics::describe_gauge!(name, unit, text);
+}
+
+fn describe_histogram(name: &'static str, unit: metrics::Unit, text: &'static str) {
+    metrics::describe_histogram!(name, unit, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_rendered_with_its_text_once_it_has_a_value() {
+        let metrics = Metrics::new();
+        metrics.submits.increment(2);
+        metrics.sessions.set(1.0);
+        metrics.read_seconds.record(0.01);
+        metrics.upkeep();
+        let text = metrics.render();
+        assert!(text.contains("causeway_submits_total 2"), "{text}");
+        assert!(text.contains("# HELP causeway_sessions Client sessions that are open."), "{text}");
+        assert!(text.contains("causeway_read_seconds_bucket"), "{text}");
+    }
+
+    #[test]
+    fn names_are_unique_and_two_recorders_do_not_mix() {
+        let mut names = NAMES.to_vec();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), NAMES.len());
+        let (a, b) = (Metrics::new(), Metrics::new());
+        a.submits.increment(1);
+        assert!(!b.render().contains("causeway_submits_total 1"));
+    }
+}

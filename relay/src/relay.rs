@@ -1,0 +1,291 @@
+//! A relay from its start to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use causeway_mailbox::Wakes;
+use causeway_protocol::{Code, Origin, wire};
+use causeway_store::{CommitThread, Identity as StoreIdentity, Provenance, Store, StoreConfig, StoreError};
+use quinn::Endpoint;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::core::Core;
+use crate::session::close_code;
+use crate::shard_input::{ShardInboxes, ThreadInput};
+use crate::shard_thread::ShardThread;
+use crate::tls::{Identity, Side, TlsError, side_of};
+use crate::{admin, link, session, transport};
+
+/// TLS handshakes at a time. Each costs a signature; more would only make all of them slower.
+const HANDSHAKES_MAX: usize = 1_024;
+/// One TLS handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// How often histograms are folded.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How often a stopping relay looks whether its clients have left.
+const LEAVING_POLL: Duration = Duration::from_millis(10);
+/// What closing the endpoint may take: the last packets to those who are gone.
+const ENDPOINT_CLOSE_MAX: Duration = Duration::from_millis(500);
+
+/// Why a relay did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A shard's rows.
+    #[error("a shard cannot be taken up: {0}")]
+    Shard(#[from] causeway_replica::view::ViewError),
+    /// An address cannot be used.
+    #[error("`{field}` = {address}: {reason}")]
+    Listen {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// The system's words.
+        reason: std::io::Error,
+    },
+    /// A thread or a random number could not be had.
+    #[error("the system refuses {what}: {reason}")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// The system's words.
+        reason: String,
+    },
+}
+
+/// The relay. There is only its start: see [`RelayHandle`].
+pub struct Relay;
+
+/// A running relay. Dropping it without [`RelayHandle::shutdown`] is like a crash.
+pub struct RelayHandle {
+    core: Arc<Core>,
+    endpoint: Endpoint,
+    admin_address: SocketAddr,
+    listen_address: SocketAddr,
+    tasks: JoinSet<()>,
+    links: JoinSet<()>,
+    threads: Vec<JoinHandle<()>>,
+    commits: CommitThread,
+}
+
+impl Relay {
+    /// Opens the store, starts the threads, listens, dials. Returns when clients may connect; whether the shards
+    /// serve is another question: see [`RelayHandle::is_ready`].
+    ///
+    /// To be called within a tokio runtime.
+    pub async fn start(config: Config) -> Result<RelayHandle, StartError> {
+        let identity = Identity::load(config.site, &config.ca, &config.cert, &config.key)?;
+        let (server, peer_client) = (transport::server_config(&identity)?, transport::peer_client_config(&identity)?);
+        let endpoint = listen(config.listen, server)?;
+        let listen_error = |reason| StartError::Listen { field: "listen", address: config.listen, reason };
+        let listen_address = endpoint.local_addr().map_err(listen_error)?;
+        let admin_error = |reason| StartError::Listen { field: "admin_listen", address: config.admin_listen, reason };
+        let admin_listener = TcpListener::bind(config.admin_listen).await.map_err(admin_error)?;
+        let admin_address = admin_listener.local_addr().map_err(admin_error)?;
+
+        // A new one at every start, whatever the store holds: sequence numbers are never issued twice.
+        let incarnation =
+            getrandom::u64().map_err(|e| StartError::System { what: "random numbers", reason: e.to_string() })?;
+        let origin = Origin { site: config.site, node: config.node, incarnation };
+        let store = open_store(&config).await?;
+        let provenance = store.provenance()?;
+        let inboxes = ShardInboxes::new(config.threads);
+        let site_infos = site_infos(&config, listen_address);
+        let core = Arc::new(Core::new(config, origin, site_infos, store, inboxes, provenance == Provenance::Intact));
+        let commits = core.store.start_commits(
+            {
+                let inboxes = core.inboxes.clone();
+                move |ticket| inboxes.all().iter().for_each(|inbox| inbox.durable(ticket))
+            },
+            causeway_store::abort_on_failure,
+        )?;
+        let threads = start_threads(&core, provenance != Provenance::Intact)?;
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(admin::serve(core.clone(), admin_listener));
+        tasks.spawn(upkeep(core.clone()));
+        tasks.spawn(accept(core.clone(), endpoint.clone()));
+        let mut links = JoinSet::new();
+        for peer in core.links.all().iter().filter(|link| link.peer.site > core.config.site) {
+            links.spawn(link::dial_forever(core.clone(), endpoint.clone(), peer_client.clone(), peer.clone()));
+        }
+        core.metrics.accepting.set(1.0);
+        tracing::info!(
+            site = core.config.site.0,
+            name = core.config.site_name,
+            listen = %listen_address,
+            admin = %admin_address,
+            ?provenance,
+            "listening"
+        );
+        core.note_ready();
+        Ok(RelayHandle { core, endpoint, admin_address, listen_address, tasks, links, threads, commits })
+    }
+}
+
+impl RelayHandle {
+    /// Where clients and peers connect: the port that was bound, where 0 was configured.
+    pub fn listen_address(&self) -> SocketAddr {
+        self.listen_address
+    }
+
+    /// Where the admin server answers.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// This start's origin.
+    pub fn origin(&self) -> Origin {
+        self.core.origin
+    }
+
+    /// Whether every shard serves.
+    pub fn is_ready(&self) -> bool {
+        self.core.published.all_ready()
+    }
+
+    /// Waits until every shard serves.
+    pub async fn ready(&self) {
+        let mut ready = self.core.ready.subscribe();
+        // The sender lives in the core, which this handle keeps.
+        let _ = ready.wait_for(|ready| *ready).await;
+    }
+
+    /// The sites whose links are up.
+    pub fn links_up(&self) -> Vec<u16> {
+        let links = self.core.links.all().iter();
+        links.filter(|link| link.status().up).map(|link| link.peer.site.0).collect()
+    }
+
+    /// Why links ended last or did not come up, each with its site.
+    pub fn link_errors(&self) -> Vec<String> {
+        let links = self.core.links.all().iter();
+        links.filter_map(|link| Some(format!("site {}: {}", link.peer.site, link.status().last_error?))).collect()
+    }
+
+    /// What `/metrics` shows.
+    pub fn metrics(&self) -> String {
+        self.core.metrics.render()
+    }
+
+    /// Ends the relay in order: clients are told to move and get the grace period to do so, nobody new gets in,
+    /// the links close, the shards finish what they hold, everything is synced.
+    ///
+    /// # Errors
+    /// The last sync failed.
+    pub async fn shutdown(mut self) -> Result<(), StoreError> {
+        let core = self.core.clone();
+        tracing::info!("shutting down");
+        core.stopping.send_replace(true);
+        if let Some(go_away) = core.go_away() {
+            core.directory.tell_all(&go_away, &mut Wakes::default());
+        }
+        let left = async {
+            while core.directory.len() > 0 {
+                tokio::time::sleep(LEAVING_POLL).await;
+            }
+        };
+        let _ = tokio::time::timeout(core.config.shutdown_grace, left).await;
+        core.links.close("shutting down");
+        while self.links.join_next().await.is_some() {}
+        self.endpoint.close(close_code(Code::ShuttingDown), b"the site is shutting down");
+        core.inboxes.push_all_now(&ThreadInput::Stop);
+        let (threads, commits) = (self.threads, self.commits);
+        // Threads end when what they wrote is durable, which blocks.
+        let synced = tokio::task::spawn_blocking(move || {
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().expect("a shard thread that panics aborts the process"));
+            commits.stop()
+        });
+        let synced = synced.await.expect("a panic aborts the process");
+        let _ = tokio::time::timeout(ENDPOINT_CLOSE_MAX, self.endpoint.wait_idle()).await;
+        self.tasks.shutdown().await;
+        tracing::info!("stopped");
+        synced.map(|_| ())
+    }
+}
+
+fn listen(address: SocketAddr, server: quinn::ServerConfig) -> Result<Endpoint, StartError> {
+    let listen_error = |reason| StartError::Listen { field: "listen", address, reason };
+    let socket = transport::bind(address).map_err(listen_error)?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    Endpoint::new(transport::endpoint_config(), Some(server), socket, runtime).map_err(listen_error)
+}
+
+/// Recovering a store reads its log: not on an async thread.
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let identity =
+        StoreIdentity { cluster: config.cluster, site: config.site.0, node: config.node, shard_count: config.shards };
+    let store_config = StoreConfig { cache_bytes: config.block_cache_bytes, ..StoreConfig::new(identity) };
+    let path = config.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || Store::open(&path, &store_config));
+    Ok(opened.await.expect("a panic aborts the process")?)
+}
+
+fn start_threads(core: &Arc<Core>, must_catch_up: bool) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let mut threads = Vec::new();
+    for number in 0..core.inboxes.all().len() {
+        let thread = ShardThread::open(core, number, must_catch_up)?;
+        let spawned = std::thread::Builder::new().name(format!("shards-{number}")).spawn(move || thread.run());
+        threads.push(spawned.map_err(|e| StartError::System { what: "a shard thread", reason: e.to_string() })?);
+    }
+    Ok(threads)
+}
+
+fn site_infos(config: &Config, listen_address: SocketAddr) -> Arc<[wire::SiteInfo]> {
+    let own = if config.advertise.is_empty() { vec![listen_address.to_string()] } else { config.advertise.clone() };
+    let own = wire::SiteInfo { site: config.site.0.into(), name: config.site_name.clone(), addresses: own };
+    let peer = |peer: &crate::config::Peer| wire::SiteInfo {
+        site: peer.site.0.into(),
+        name: peer.name.clone(),
+        addresses: peer.advertise.clone(),
+    };
+    let mut infos: Vec<_> = config.peers.iter().map(peer).chain([own]).collect();
+    infos.sort_by_key(|info| info.site);
+    infos.into()
+}
+
+/// Takes connections until the endpoint closes.
+async fn accept(core: Arc<Core>, endpoint: Endpoint) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Some(incoming) = endpoint.accept().await {
+        let permit = handshakes.clone().try_acquire_owned();
+        let Some(permit) = permit.ok().filter(|_| !core.is_stopping()) else {
+            core.metrics.sessions_refused.increment(1);
+            incoming.refuse();
+            continue;
+        };
+        let core = core.clone();
+        tokio::spawn(async move {
+            let connection = tokio::time::timeout(HANDSHAKE_MAX, incoming).await;
+            drop(permit);
+            // A handshake that fails has told the other side why.
+            let Ok(Ok(connection)) = connection else { return };
+            match side_of(&connection) {
+                Some(Side::Client) => session::serve(core, connection).await,
+                Some(Side::Peer) => link::accept(core, connection).await,
+                None => connection.close(close_code(Code::ProtocolError), b"no protocol was agreed on"),
+            }
+        });
+    }
+}
+
+async fn upkeep(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+    loop {
+        ticks.tick().await;
+        core.metrics.upkeep();
+    }
+}

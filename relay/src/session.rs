@@ -1,0 +1,368 @@
+//! One client connection: drives a [`ServerSession`] between its streams, its queues, the shards and storage.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use causeway_mailbox::{Drained, Receiver, Subscriber, queue};
+use causeway_protocol::{Code, FrameDecoder, FrameError, RoomId, ShardId, UserId, wire};
+use causeway_replica::io::{Input, SessionId};
+use causeway_replica::session::{ServerSession, SessionConfig, SessionInput, SessionLimits, SessionOutput};
+use causeway_replica::view::ViewError;
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+
+use crate::core::Core;
+use crate::mail::{Live, Note, live_limits, note_limits};
+use crate::out_queue::OutQueue;
+use crate::shard_input::ThreadInput;
+
+/// From the connection to a hello that is answered.
+const HELLO_MAX: Duration = Duration::from_secs(5);
+/// What a closing session gives its client to take the last words.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
+/// Bytes that one read from storage brings. Two of them fill a client's flow-control window.
+const READ_BYTES: usize = 256 << 10;
+/// While the client leaves this much unread, it gets no further answers, and soon asks nothing more.
+const CONTROL_BYTES_MAX: usize = 256 << 10;
+/// While the client leaves this much unread, live events stay in their bounded queue.
+const EVENT_BYTES_MAX: usize = 64 << 10;
+/// Chunks taken from the stream at once.
+const READ_CHUNKS: usize = 16;
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum SessionEnd {
+    /// The relay closes it: the client is told the code and the reason.
+    #[error("{0:?}: {1}")]
+    Closed(Code, String),
+    #[error("the client closed its control stream")]
+    Left,
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl From<FrameError> for SessionEnd {
+    fn from(e: FrameError) -> Self {
+        SessionEnd::Closed(Code::ProtocolError, e.to_string())
+    }
+}
+
+/// What a read job gives back: the session, what it put out, and whether the disk could be read.
+type ReadJob = JoinHandle<(Box<ServerSession>, Vec<SessionOutput>, Result<(), ViewError>)>;
+type PermitWait = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+
+struct Driver {
+    core: Arc<Core>,
+    connection: Connection,
+    id: SessionId,
+    /// Away while a read job has it.
+    session: Option<Box<ServerSession>>,
+    outputs: Vec<SessionOutput>,
+    rooms: Subscriber<RoomId, Live>,
+    user: Option<Subscriber<UserId, Note>>,
+    live: Receiver<Live>,
+    live_taken: VecDeque<Live>,
+    notes: Receiver<Note>,
+    notes_taken: VecDeque<Note>,
+    decoder: FrameDecoder,
+    control: OutQueue,
+    events: OutQueue,
+    /// Shards that may still have answers for this session.
+    shards: BTreeSet<ShardId>,
+    closing: Option<(Code, String)>,
+}
+
+/// Serves a client connection to its end.
+pub async fn serve(core: Arc<Core>, connection: Connection) {
+    let Ok(permit) = core.session_permits.clone().try_acquire_owned() else {
+        core.metrics.sessions_refused.increment(1);
+        connection.close(close_code(Code::Overloaded), b"too many sessions at this site: use another one");
+        return;
+    };
+    let id = core.next_session();
+    let (live_sender, live) = queue(live_limits(core.config.session_queue_bytes));
+    let (note_sender, notes) = queue(note_limits());
+    core.directory.insert(id, note_sender);
+    core.metrics.sessions_opened.increment(1);
+    core.metrics.sessions.increment(1.0);
+    let config = SessionConfig {
+        id,
+        site: core.config.site,
+        site_name: core.config.site_name.clone(),
+        shard_count: core.config.shards,
+        sites: core.site_infos.clone(),
+        tokenless: core.config.dev,
+        limits: SessionLimits::default(),
+    };
+    let mut driver = Box::new(Driver {
+        session: Some(Box::new(ServerSession::new(config))),
+        id,
+        outputs: Vec::new(),
+        rooms: core.rooms.subscriber(live_sender),
+        user: None,
+        live,
+        live_taken: VecDeque::new(),
+        notes,
+        notes_taken: VecDeque::new(),
+        decoder: FrameDecoder::default(),
+        control: OutQueue::default(),
+        events: OutQueue::default(),
+        shards: BTreeSet::new(),
+        closing: None,
+        connection,
+        core,
+    });
+    Box::pin(driver.run()).await;
+    driver.core.directory.remove(id);
+    for shard in &driver.shards {
+        let ended = ThreadInput::Shard(*shard, Input::SessionEnded(id));
+        driver.core.inboxes.of(*shard).push_now(ended);
+    }
+    driver.core.metrics.sessions.decrement(1.0);
+    drop(permit);
+}
+
+/// A code as QUIC's application error code.
+pub fn close_code(code: Code) -> VarInt {
+    VarInt::from_u32(code.number())
+}
+
+impl Driver {
+    async fn run(&mut self) {
+        let Ok(Ok((mut control, recv))) = tokio::time::timeout(HELLO_MAX, self.connection.accept_bi()).await else {
+            self.core.metrics.sessions_refused.increment(1);
+            self.connection.close(close_code(Code::Unauthenticated), b"no control stream was opened in time");
+            return;
+        };
+        let Err(end) = self.exchange(&mut control, recv).await;
+        tracing::debug!(session = self.id.0, "session ended: {end}");
+        match end {
+            SessionEnd::Closed(code, reason) => {
+                if code == Code::ProtocolError {
+                    self.core.metrics.sessions_closed_by_error.increment(1);
+                }
+                let _ = tokio::time::timeout(LAST_WORDS_MAX, self.last_words(&mut control)).await;
+                self.connection.close(close_code(code), reason.as_bytes());
+            }
+            SessionEnd::Left => self.connection.close(VarInt::from_u32(0), b"bye"),
+            SessionEnd::Connection(_) | SessionEnd::Read(_) | SessionEnd::Write(_) => {
+                self.connection.close(close_code(Code::ProtocolError), b"a stream failed");
+            }
+        }
+    }
+
+    /// Waits until the client has everything that was put out for it.
+    async fn last_words(&mut self, control: &mut SendStream) {
+        while !self.control.is_empty() {
+            if self.control.write_to(Some(&mut *control)).await.is_err() {
+                return;
+            }
+        }
+        if control.finish().is_ok() {
+            let _ = control.stopped().await;
+        }
+    }
+
+    /// Everything that can happen to a session, until it ends. Writes go first, so that what is ready leaves in
+    /// one packet before more is made.
+    async fn exchange(
+        &mut self,
+        control: &mut SendStream,
+        mut recv: RecvStream,
+    ) -> Result<std::convert::Infallible, SessionEnd> {
+        let mut events: Option<SendStream> = None;
+        let mut read: Option<ReadJob> = None;
+        let mut permit: Option<PermitWait> = None;
+        let mut chunks: [Bytes; READ_CHUNKS] = Default::default();
+        let mut hello_by = Some(Box::pin(tokio::time::sleep(HELLO_MAX)));
+        loop {
+            if let Some((code, reason)) = self.closing.take() {
+                return Err(SessionEnd::Closed(code, reason));
+            }
+            let is_here = self.session.is_some();
+            let takes = is_here && self.control.bytes() < CONTROL_BYTES_MAX;
+            let wants_read = self.session.as_ref().is_some_and(|session| session.wants_read());
+            if wants_read && self.events.is_empty() && permit.is_none() {
+                let reads = self.core.reads.clone();
+                permit = Some(Box::pin(async move { reads.acquire_owned().await.ok() }));
+            }
+            tokio::select! {
+                biased;
+                written = self.events.write_to(events.as_mut()) => written?,
+                written = self.control.write_to(Some(&mut *control)) => written?,
+                opened = self.connection.open_uni(), if events.is_none() && !self.events.is_empty() => {
+                    events = Some(opened?);
+                }
+                drained = self.notes.drain(&mut self.notes_taken), if takes => self.take_notes(drained).await?,
+                drained = self.live.drain(&mut self.live_taken),
+                    if is_here && self.events.bytes() < EVENT_BYTES_MAX => self.take_live(drained).await,
+                count = recv.read_chunks(&mut chunks), if takes => {
+                    let count = count?.ok_or(SessionEnd::Left)?;
+                    self.take_chunks(&mut chunks[..count]).await?;
+                    if self.session.as_ref().is_some_and(|session| session.user().is_some()) {
+                        hello_by = None;
+                    }
+                }
+                granted = waited(&mut permit), if is_here => {
+                    permit = None;
+                    read = granted.and_then(|granted| self.start_read(granted));
+                }
+                done = finished(&mut read) => {
+                    read = None;
+                    self.end_read(done).await;
+                }
+                () = waited(&mut hello_by) => {
+                    return Err(SessionEnd::Closed(Code::Unauthenticated, "no hello came in time".to_owned()));
+                }
+            }
+        }
+    }
+
+    async fn take_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), SessionEnd> {
+        for chunk in chunks {
+            self.decoder.push(&std::mem::take(chunk));
+        }
+        while self.closing.is_none()
+            && let Some(frame) = self.decoder.next::<wire::ClientFrame>("ClientFrame")?
+        {
+            self.handle(SessionInput::Frame(frame));
+            self.carry_out().await;
+        }
+        Ok(())
+    }
+
+    async fn take_notes(&mut self, drained: Drained) -> Result<(), SessionEnd> {
+        if drained != Drained::Items {
+            let reason = "acks were not read for too long: connect again".to_owned();
+            return Err(SessionEnd::Closed(Code::Overloaded, reason));
+        }
+        while let Some(Note(input)) = self.notes_taken.pop_front() {
+            let is_bound = self.user.is_some();
+            // Before the hello is answered nothing else may be said; the answer brings it.
+            if is_bound || !matches!(input, SessionInput::GoAway(..)) {
+                self.handle(input);
+            }
+        }
+        self.carry_out().await;
+        Ok(())
+    }
+
+    async fn take_live(&mut self, drained: Drained) {
+        match drained {
+            Drained::Items => {
+                while let Some(Live { room, dot, frame }) = self.live_taken.pop_front() {
+                    self.handle(SessionInput::Live { room, dot, frame });
+                }
+            }
+            Drained::Overflowed => {
+                self.core.metrics.overflows.increment(1);
+                // First queue again, then read: what is missed in between is in storage.
+                self.live.acknowledge_overflow();
+                self.handle(SessionInput::Overflowed);
+            }
+            Drained::Closed => {}
+        }
+        self.carry_out().await;
+    }
+
+    fn handle(&mut self, input: SessionInput) {
+        let session = self.session.as_mut().expect("inputs are taken only while the session is here");
+        session.handle(self.core.clock.now(), input, &mut self.outputs);
+    }
+
+    /// Takes the session to a thread that may wait for the disk.
+    fn start_read(&mut self, permit: OwnedSemaphorePermit) -> Option<ReadJob> {
+        let mut session = self.session.take()?;
+        let core = self.core.clone();
+        Some(tokio::task::spawn_blocking(move || {
+            let start = Instant::now();
+            let mut outputs = Vec::new();
+            let result = session.read(&core.store, &core.published, READ_BYTES, &mut outputs);
+            core.metrics.reads.increment(1);
+            core.metrics.read_seconds.record(start.elapsed().as_secs_f64());
+            drop(permit);
+            (session, outputs, result)
+        }))
+    }
+
+    async fn end_read(&mut self, done: (Box<ServerSession>, Vec<SessionOutput>, Result<(), ViewError>)) {
+        let (session, outputs, result) = done;
+        self.session = Some(session);
+        let events = outputs.iter().filter(|output| matches!(output, SessionOutput::Event(_))).count();
+        self.core.metrics.events_read.increment(events as u64);
+        self.outputs = outputs;
+        self.carry_out().await;
+        if let Err(e) = result {
+            tracing::error!(session = self.id.0, "reading for a session failed: {e}");
+            self.closing = Some((Code::NotReady, "storage cannot be read: use another site".to_owned()));
+        }
+    }
+
+    /// Carries out, in order, what the session has put out.
+    async fn carry_out(&mut self) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                SessionOutput::Control(frame) => self.control.push(frame),
+                SessionOutput::Event(frame) => self.events.push(frame),
+                SessionOutput::Submit(shard, submission) => {
+                    self.core.metrics.submits.increment(1);
+                    self.shards.insert(shard);
+                    self.input(shard, Input::Submit(submission)).await;
+                }
+                SessionOutput::MarkRead(shard, user, room, vector) => {
+                    self.input(shard, Input::MarkRead(user, room, vector)).await;
+                }
+                SessionOutput::Bind(user) => self.bind(user),
+                SessionOutput::Subscribe(room) => {
+                    self.rooms.subscribe(room);
+                }
+                SessionOutput::Unsubscribe(room) => {
+                    self.rooms.unsubscribe(&room);
+                }
+                SessionOutput::Close(code, reason) => self.closing = Some((code, reason)),
+            }
+        }
+        self.outputs = outputs;
+    }
+
+    /// A full shard thread makes the session wait, and by flow control its client.
+    async fn input(&self, shard: ShardId, input: Input) {
+        self.core.inboxes.of(shard).push(ThreadInput::Shard(shard, input)).await;
+    }
+
+    fn bind(&mut self, user: UserId) {
+        let mut subscriber = self.core.users.subscriber(self.notes.sender());
+        subscriber.subscribe(user.clone());
+        self.user = Some(subscriber);
+        tokio::spawn(crate::history::serve(self.core.clone(), self.connection.clone(), user));
+        if let Some(go_away) = self.core.go_away() {
+            // Behind the welcome, which is being carried out.
+            let _: causeway_mailbox::Push = self.notes.sender().push(Note(go_away));
+        }
+    }
+}
+
+/// An optional future's result; waits for ever while there is none.
+async fn waited<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A read job's result. A job that panicked has aborted the process already.
+async fn finished(job: &mut Option<ReadJob>) -> (Box<ServerSession>, Vec<SessionOutput>, Result<(), ViewError>) {
+    match waited(job).await {
+        Ok(done) => done,
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,147 @@
+//! Every setting, as it can be written: in the TOML file, as a flag, as an environment variable. A flag wins over
+//! the environment, that over the file, that over the default. What they mean is checked in [`crate::config`].
+
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+
+/// The settings of one source; `None` where it says nothing.
+#[derive(clap::Args, serde::Deserialize, Default, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// This site's number in the cluster, 1 to 65535
+    #[arg(long, env = "CAUSEWAY_SITE")]
+    pub site: Option<i64>,
+    /// This node's number in the site, 0 to 65535 [default: 0]
+    #[arg(long, env = "CAUSEWAY_NODE")]
+    pub node: Option<i64>,
+    /// This site's name, for people [default: site-<SITE>]
+    #[arg(long, env = "CAUSEWAY_SITE_NAME")]
+    pub site_name: Option<String>,
+    /// The cluster's name, the same at every site and set for life
+    #[arg(long, env = "CAUSEWAY_CLUSTER")]
+    pub cluster: Option<String>,
+    /// Folder of the database; made if absent
+    #[arg(long, env = "CAUSEWAY_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// UDP address for clients and peers, IP:PORT
+    #[arg(long, env = "CAUSEWAY_LISTEN")]
+    pub listen: Option<String>,
+    /// Addresses of this site that clients are told, HOST:PORT [default: the listen address]
+    #[arg(long, env = "CAUSEWAY_ADVERTISE", value_delimiter = ',')]
+    pub advertise: Option<Vec<String>>,
+    /// TCP address of the admin HTTP server, loopback only, IP:PORT
+    #[arg(long, env = "CAUSEWAY_ADMIN_LISTEN")]
+    pub admin_listen: Option<String>,
+    /// Accept clients without tokens; only on loopback addresses
+    #[arg(long, env = "CAUSEWAY_DEV", num_args = 0..=1, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub dev: Option<bool>,
+    /// Shards of the cluster, the same at every site and set for life [default: 256]
+    #[arg(long, env = "CAUSEWAY_SHARDS")]
+    pub shards: Option<i64>,
+    /// Shard threads [default: the number of cores]
+    #[arg(long, env = "CAUSEWAY_THREADS")]
+    pub threads: Option<i64>,
+    /// Threads for network IO [default: the number of cores]
+    #[arg(long, env = "CAUSEWAY_IO_THREADS")]
+    pub io_threads: Option<i64>,
+    /// PEM file of the authority that signs the sites' certificates
+    #[arg(long, env = "CAUSEWAY_CA")]
+    pub ca: Option<PathBuf>,
+    /// PEM file of this site's certificate chain
+    #[arg(long, env = "CAUSEWAY_CERT")]
+    pub cert: Option<PathBuf>,
+    /// PEM file of this site's private key
+    #[arg(long, env = "CAUSEWAY_KEY")]
+    pub key: Option<PathBuf>,
+    /// The other sites, each SITE=NAME@HOST:PORT[,HOST:PORT], separated by ';'
+    #[arg(long, env = "CAUSEWAY_PEERS", value_delimiter = ';', value_parser = parse_peer)]
+    pub peers: Option<Vec<PeerSettings>>,
+    /// Client sessions at a time [default: 20000]
+    #[arg(long, env = "CAUSEWAY_SESSIONS_MAX")]
+    pub sessions_max: Option<i64>,
+    /// Bytes of live events queued for a session before it reads from storage instead [default: 262144]
+    #[arg(long, env = "CAUSEWAY_SESSION_QUEUE_BYTES")]
+    pub session_queue_bytes: Option<i64>,
+    /// Reads from storage at a time [default: twice the cores, at least 4]
+    #[arg(long, env = "CAUSEWAY_READS_MAX")]
+    pub reads_max: Option<i64>,
+    /// Bytes of a shard's log that a lagging site may hold back [default: 67108864]
+    #[arg(long, env = "CAUSEWAY_LOG_BYTES_MAX")]
+    pub log_bytes_max: Option<i64>,
+    /// Bytes of storage blocks kept in memory [default: 134217728]
+    #[arg(long, env = "CAUSEWAY_BLOCK_CACHE_BYTES")]
+    pub block_cache_bytes: Option<i64>,
+    /// At shutdown, ms that clients get to move away [default: 1000]
+    #[arg(long, env = "CAUSEWAY_SHUTDOWN_GRACE_MS")]
+    pub shutdown_grace_ms: Option<i64>,
+    /// Log filter in tracing's syntax [default: info]
+    #[arg(long, env = "CAUSEWAY_LOG")]
+    pub log: Option<String>,
+    /// Log format, text or json [default: text]
+    #[arg(long, env = "CAUSEWAY_LOG_FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// Another site.
+#[derive(serde::Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSettings {
+    /// Its number.
+    pub site: i64,
+    /// Its name.
+    pub name: String,
+    /// Where this site dials it, HOST:PORT each.
+    pub addresses: Vec<String>,
+    /// What clients are told, where that is not `addresses`.
+    #[serde(default)]
+    pub advertise: Option<Vec<String>>,
+}
+
+/// `SITE=NAME@HOST:PORT[,HOST:PORT]`.
+fn parse_peer(text: &str) -> Result<PeerSettings, String> {
+    let form = "expected SITE=NAME@HOST:PORT[,HOST:PORT], such as 2=busan@10.0.2.1:7400";
+    let (site, rest) = text.trim().split_once('=').ok_or(form)?;
+    let (name, addresses) = rest.split_once('@').ok_or(form)?;
+    let site = site.trim().parse().map_err(|_| form)?;
+    let addresses = addresses.split(',').map(|a| a.trim().to_owned()).collect();
+    Ok(PeerSettings { site, name: name.trim().to_owned(), addresses, advertise: None })
+}
+
+impl Settings {
+    /// Of a TOML file's text. An unknown key is refused by its name.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError::File(e.to_string().trim_end().to_owned()))
+    }
+
+    /// These, and where they say nothing, the other's.
+    pub fn over(self, base: Settings) -> Settings {
+        Settings {
+            site: self.site.or(base.site),
+            node: self.node.or(base.node),
+            site_name: self.site_name.or(base.site_name),
+            cluster: self.cluster.or(base.cluster),
+            data_dir: self.data_dir.or(base.data_dir),
+            listen: self.listen.or(base.listen),
+            advertise: self.advertise.or(base.advertise),
+            admin_listen: self.admin_listen.or(base.admin_listen),
+            dev: self.dev.or(base.dev),
+            shards: self.shards.or(base.shards),
+            threads: self.threads.or(base.threads),
+            io_threads: self.io_threads.or(base.io_threads),
+            ca: self.ca.or(base.ca),
+            cert: self.cert.or(base.cert),
+            key: self.key.or(base.key),
+            peers: self.peers.or(base.peers),
+            sessions_max: self.sessions_max.or(base.sessions_max),
+            session_queue_bytes: self.session_queue_bytes.or(base.session_queue_bytes),
+            reads_max: self.reads_max.or(base.reads_max),
+            log_bytes_max: self.log_bytes_max.or(base.log_bytes_max),
+            block_cache_bytes: self.block_cache_bytes.or(base.block_cache_bytes),
+            shutdown_grace_ms: self.shutdown_grace_ms.or(base.shutdown_grace_ms),
+            log: self.log.or(base.log),
+            log_format: self.log_format.or(base.log_format),
+        }
+    }
+}
