@@ -117,6 +117,10 @@ impl World {
     fn session_output(&mut self, site: SiteId, session: SessionId, output: SessionOutput) -> Step {
         let Some(process) = self.site(site).process.as_mut() else { return Ok(()) };
         let Some(conn) = process.sessions.get(&session).map(|hosted| hosted.conn) else { return Ok(()) };
+        self.trace.note(self.queue.now(), "session out", &[site.0.into(), session.0], || {
+            format!("site {site} session {} {}", session.0, words(&output))
+        });
+        let Some(process) = self.sites[usize::from(site.0) - 1].process.as_mut() else { return Ok(()) };
         match output {
             SessionOutput::Control(frame) => {
                 if let Some(pipe) = self.conns.get(&conn).map(|conn| conn.control) {
@@ -331,5 +335,30 @@ impl World {
     /// The shard of a room.
     pub fn shard_of(&self, room: &RoomId) -> ShardId {
         room.shard(self.plan.shards)
+    }
+}
+
+/// A session's output, in words.
+fn words(output: &SessionOutput) -> String {
+    let decoded = |frame: &Bytes| {
+        let payload = frame.slice(4..);
+        wire::EventFrame::decode(payload).ok().and_then(|frame| frame.frame)
+    };
+    match output {
+        SessionOutput::Event(frame) => match decoded(frame) {
+            Some(wire::event_frame::Frame::Event(event)) => {
+                let dot = event.dot.as_ref().and_then(|dot| Dot::from_wire(dot).ok());
+                format!("event {:?} in {:?}", dot, RoomId::from_wire(&event.room))
+            }
+            Some(wire::event_frame::Frame::CaughtUp(caught)) => {
+                format!("caught up {:?} {:?}", RoomId::from_wire(&caught.room), Vector::from_wire_opt(caught.vector.as_ref()))
+            }
+            Some(wire::event_frame::Frame::Gap(gap)) => format!("gap {:?}", RoomId::from_wire(&gap.room)),
+            Some(wire::event_frame::Frame::RoomOpened(opened)) => format!("opened {:?}", RoomId::from_wire(&opened.room)),
+            Some(wire::event_frame::Frame::RoomClosed(closed)) => format!("closed {:?}", RoomId::from_wire(&closed.room)),
+            None => "nothing".into(),
+        },
+        SessionOutput::Control(frame) => format!("control {} bytes", frame.len()),
+        other => format!("{other:?}"),
     }
 }

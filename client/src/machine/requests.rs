@@ -108,7 +108,7 @@ struct RoomQueue {
     refused_since: Option<u64>,
 }
 
-/// Ids given up that are remembered.
+/// Ids used that are remembered.
 const RETIRED_MAX: usize = 8_192;
 
 /// Requests that are not yet replicated, in order.
@@ -116,7 +116,7 @@ const RETIRED_MAX: usize = 8_192;
 pub(super) struct Requests {
     entries: BTreeMap<RequestNo, Entry>,
     by_id: BTreeMap<RequestId, RequestNo>,
-    /// Ids that were given up for others: the highest, which alone can be minted again.
+    /// Ids that were used: the highest, which alone can be minted again.
     retired: BTreeSet<RequestId>,
     rooms: BTreeMap<RoomId, RoomQueue>,
     /// `AtHome::Queued`, and not held back when it was put here.
@@ -153,8 +153,8 @@ impl Requests {
         self.entries.values().map(|e| (e.saved.room, e.saved.id))
     }
 
-    /// Whether an id is a request's, or was one's that was sent before it got another: it must not come again with
-    /// another content.
+    /// Whether an id is a request's, or was one's that left or got another: it must not come again with another
+    /// content, and clocks that were set back could make it.
     pub(super) fn was_used(&self, id: RequestId) -> bool {
         self.by_id.contains_key(&id) || self.retired.contains(&id)
     }
@@ -200,6 +200,7 @@ impl Requests {
 
     pub(super) fn remove(&mut self, no: RequestNo) -> Option<Entry> {
         let entry = self.entries.remove(&no)?;
+        self.retire(entry.saved.id);
         self.bytes -= entry.bytes();
         self.stored -= usize::from(!entry.stored.is_empty());
         self.parked -= usize::from(entry.parked);
@@ -351,16 +352,20 @@ impl Requests {
     /// Another id and encoding for a request that no site has.
     pub(super) fn rename(&mut self, no: RequestNo, id: RequestId, request: Bytes) {
         let Some(entry) = self.entries.get_mut(&no) else { return };
-        self.by_id.remove(&entry.saved.id);
-        self.retired.insert(entry.saved.id);
+        let old = std::mem::replace(&mut entry.saved.id, id);
+        self.by_id.remove(&old);
+        self.by_id.insert(id, no);
+        self.bytes = self.bytes + request.len() - entry.saved.request.len();
+        entry.saved.request = request;
+        entry.reminted += 1;
+        self.retire(old);
+    }
+
+    fn retire(&mut self, id: RequestId) {
+        self.retired.insert(id);
         if self.retired.len() > RETIRED_MAX {
             self.retired.pop_first();
         }
-        self.by_id.insert(id, no);
-        self.bytes = self.bytes + request.len() - entry.saved.request.len();
-        entry.saved.id = id;
-        entry.saved.request = request;
-        entry.reminted += 1;
     }
 
     // ---- acks

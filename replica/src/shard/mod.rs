@@ -95,6 +95,8 @@ pub struct Shard {
     referring: VecDeque<Referring>,
     stalled: VecDeque<Input>,
     merge: Option<Merging>,
+    /// A merge is done, and its last write is not fsynced yet.
+    merge_unsynced: bool,
     transfers: u64,
     marks_due: BTreeMap<(RoomId, UserId), Vector>,
     ready: bool,
@@ -159,6 +161,7 @@ impl Shard {
             stalled: VecDeque::new(),
             ready: alone && merge.is_none(),
             merge,
+            merge_unsynced: false,
             transfers: 0,
             marks_due: BTreeMap::new(),
             ready_at,
@@ -297,7 +300,7 @@ impl Shard {
         let fixed = [
             self.merge_timer(),
             self.referring_until(),
-            self.ready_at.filter(|_| !self.ready),
+            self.ready_at.filter(|_| !self.ready && !self.merge_unsynced),
             self.peers_timer(),
             digests.then_some(self.digest_at),
             linked.then_some(self.truncate_at),

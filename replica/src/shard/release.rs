@@ -100,6 +100,7 @@ impl Shard {
                     Pending::Ack { session, id, dot } => acks.push((session, id, dot)),
                     Pending::Merged(vector) => {
                         grown = true;
+                        self.merge_unsynced = false;
                         self.durable.join(&vector);
                     }
                 }

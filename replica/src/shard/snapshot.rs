@@ -511,6 +511,7 @@ impl Shard {
         self.hlc.mint(tx.now.wall_ms);
         self.clear_staged(tx);
         self.write_shard_row(tx);
+        self.merge_unsynced = true;
         self.release.push(Pending::Merged(vector.meet(&self.applied)));
         self.apply_waiting(tx)?;
         self.after_merge(tx);
