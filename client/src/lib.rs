@@ -1,5 +1,41 @@
 //! The Causeway client SDK: a sans-IO session machine and its QUIC driver.
+//!
+//! [`Client`] is what an application uses: it connects to several sites, sends, hands out events, and moves between
+//! sites by itself. What it decides is in [`machine`], which touches no socket, clock or file and is what the
+//! simulator runs; what survives a restart is behind [`store::Store`].
+//!
+//! ```no_run
+//! # #[cfg(feature = "quic")]
+//! # async fn example(roots: Vec<rustls_pki_types::CertificateDer<'static>>) -> Result<(), Box<dyn std::error::Error>> {
+//! use causeway_client::{Client, Config, Connector, Event, SiteConfig, UserId};
+//!
+//! let sites = vec![SiteConfig { name: "seoul".into(), addresses: vec!["seoul.example:4433".into()] }];
+//! let client = Client::connect(Config::new(UserId::new("ann")?, sites, Connector::new(roots)?)).await?;
+//! let (room, _) = client.create_room("lunch", true)?;
+//! let handle = client.send(room, "text/plain", "noodles?")?;
+//! println!("fsynced at site {}", handle.stored().await?.site);
+//! println!("safe against the loss of a site: {:?}", handle.replicated().await?);
+//! while let Some(event) = client.next_event().await {
+//!     if let Event::Message(message) = event {
+//!         println!("{}: {}", message.user, String::from_utf8_lossy(&message.content));
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
 
 #![forbid(unsafe_code)]
 
 pub mod machine;
+pub mod store;
+
+#[cfg(feature = "quic")]
+mod quic;
+
+pub use causeway_protocol::{Code, Dot, RequestId, RoomId, SiteId, UserId, Vector};
+pub use machine::{Durability, Limits, MoveReason, SendError, SiteConfig, Standby, Timing};
+
+#[cfg(feature = "quic")]
+pub use quic::{
+    Change, ChangeKind, Client, Commit, Config, ConnectError, Connector, ConnectorError, Direction, Event, Gap, Handle,
+    HistoryError, HistoryPage, Message, ProgressEvent, Refusal, Status, Stored,
+};

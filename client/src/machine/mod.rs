@@ -321,7 +321,22 @@ impl Machine {
         self.rooms.get(room).map(|room| &room.cursor)
     }
 
+    /// The home's connection, if there is a home.
+    pub fn home_link(&self) -> Option<LinkId> {
+        self.home
+    }
+
+    /// Whether [`Machine::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     fn put(&mut self, link: LinkId, frame: wire::client_frame::Frame) {
         self.outputs.push_back(Output::Control { link, frame: wire::ClientFrame { frame: Some(frame) } });
     }
 }
+
+#[cfg(test)]
+mod fake_cluster;
+#[cfg(test)]
+mod scenario_tests;

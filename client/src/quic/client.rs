@@ -1,0 +1,333 @@
+//! The client: what an application holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_protocol::{Bytes, RequestId, RoomId, UserId};
+
+use super::config::{Commit, Config, ConnectError, Status};
+use super::driver::Driver;
+use super::event::Event;
+use super::handle::{Cell, Handle};
+use super::history::{self, Direction, HistoryError, HistoryPage};
+use super::shared::{Clock, Shared, State};
+use crate::machine::{Counters, Machine, SendError, Start, Wish};
+
+/// When one site refuses the session, the others get this long to welcome it before connecting fails.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A user's session across sites. Clones are the same session; it closes when the last one is dropped.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    commit: Commit,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.state().machine.close();
+        self.shared.driver.wake();
+    }
+}
+
+impl Client {
+    /// Connects, and waits until a site has welcomed the session. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The store cannot be read, no site answers in time, or one refuses the session.
+    pub async fn connect(config: Config) -> Result<Self, ConnectError> {
+        let timeout = config.connect_timeout;
+        let client = Self::start(config)?;
+        let mut home = client.inner.shared.home.subscribe();
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            let slice = tokio::time::Instant::now() + REFUSAL_PATIENCE;
+            let welcomed = tokio::time::timeout_at(slice.min(deadline), home.wait_for(Option::is_some)).await.is_ok();
+            let refused = client.status().refused;
+            match (welcomed, refused) {
+                (true, _) => return Ok(client),
+                (false, Some((code, detail))) => return Err(ConnectError::Refused { code, detail }),
+                (false, None) if tokio::time::Instant::now() >= deadline => {
+                    return Err(ConnectError::Unreachable(timeout));
+                }
+                (false, None) => {}
+            }
+        }
+    }
+
+    /// Starts to connect. Sends are taken into the outbox at once. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn start(config: Config) -> Result<Self, ConnectError> {
+        let Config { session, connector, mut store, commit, events_max, progress_events, .. } = config;
+        if session.sites.is_empty() {
+            return Err(ConnectError::NoSites);
+        }
+        let saved = store.load()?;
+        let random = || getrandom::u64().map_err(|e| ConnectError::Random(e.to_string()));
+        let start = Start { nonce: random()?, seed: random()?, outbox: saved.outbox, cursors: saved.cursors };
+        let dial_timeout = Duration::from_millis(session.timing.dial_timeout_ms);
+        let clock = Clock::start();
+        let shared = Shared::new(clock, Machine::new(clock.now(), session, start));
+        let driver = Driver::new(shared.clone(), connector, dial_timeout, events_max, progress_events, store);
+        tokio::spawn(driver.run());
+        Ok(Self { inner: Arc::new(Inner { shared, commit }) })
+    }
+
+    // ---- requests
+
+    /// Makes a room. Its id is known at once; requests in it may be sent at once.
+    ///
+    /// # Errors
+    /// Nothing was sent: the outbox is full or cannot be saved, the name is too long, the client closed.
+    pub fn create_room(&self, name: &str, open: bool) -> Result<(RoomId, Handle), SendError> {
+        self.request(|state, clock| {
+            let (room, submitted) = state.machine.create_room(clock.now(), name, open)?;
+            let cell = Cell::new(submitted.id);
+            state.handles.insert(submitted.no, cell.clone());
+            Ok((room, Handle::new(submitted.no, room, cell)))
+        })
+    }
+
+    /// Sends a message. It is in the outbox when this returns.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn send(&self, room: RoomId, content_type: &str, content: impl Into<Bytes>) -> Result<Handle, SendError> {
+        self.message(room, content_type, content.into(), None)
+    }
+
+    /// Sends a message that answers another one.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn reply(
+        &self,
+        room: RoomId,
+        to: RequestId,
+        content_type: &str,
+        content: impl Into<Bytes>,
+    ) -> Result<Handle, SendError> {
+        self.message(room, content_type, content.into(), Some(to))
+    }
+
+    fn message(
+        &self,
+        room: RoomId,
+        content_type: &str,
+        content: Bytes,
+        reply_to: Option<RequestId>,
+    ) -> Result<Handle, SendError> {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(|e| SendError::Store(format!("no random numbers: {e}")))?;
+        self.wish(room, Wish::Message { content_type: content_type.to_owned(), content, salt, reply_to })
+    }
+
+    /// Becomes a member of a room.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn join(&self, room: RoomId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Join)
+    }
+
+    /// Ceases to be a member of a room.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn leave(&self, room: RoomId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Leave)
+    }
+
+    /// Lets somebody join a closed room.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn invite(&self, room: RoomId, user: UserId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Invite(user))
+    }
+
+    /// Gives a room another name.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn set_name(&self, room: RoomId, name: &str) -> Result<Handle, SendError> {
+        self.wish(room, Wish::SetName(name.to_owned()))
+    }
+
+    fn wish(&self, room: RoomId, wish: Wish) -> Result<Handle, SendError> {
+        self.request(|state, clock| {
+            let submitted = state.machine.submit(clock.now(), room, wish)?;
+            let cell = Cell::new(submitted.id);
+            state.handles.insert(submitted.no, cell.clone());
+            Ok(Handle::new(submitted.no, room, cell))
+        })
+    }
+
+    fn request<T>(&self, take: impl FnOnce(&mut State, Clock) -> Result<T, SendError>) -> Result<T, SendError> {
+        let taken = {
+            let mut state = self.inner.shared.state();
+            if let Some(error) = &state.store_error {
+                return Err(SendError::Store(error.clone()));
+            }
+            take(&mut state, self.inner.shared.clock)?
+        };
+        self.inner.shared.driver.wake();
+        Ok(taken)
+    }
+
+    /// Lets a request go that is still in the outbox, whatever has become of it; `false` if it is not there. The way
+    /// out for a full outbox and for a parked request, where the application accepts `Stored`, or less.
+    pub fn discard(&self, handle: &Handle) -> bool {
+        let discarded = self.inner.shared.state().machine.discard(self.inner.shared.clock.now(), handle.no());
+        self.inner.shared.driver.wake();
+        discarded
+    }
+
+    // ---- events
+
+    /// The next event; `None` when the client is closed. For one caller at a time.
+    pub async fn next_event(&self) -> Option<Event> {
+        let mut events = Vec::with_capacity(1);
+        self.next_events(&mut events, 1).await;
+        events.pop()
+    }
+
+    /// Waits for events and appends those that are here, at most `max`; returns how many, 0 when the client is closed.
+    /// For one caller at a time.
+    pub async fn next_events(&self, into: &mut Vec<Event>, max: usize) -> usize {
+        loop {
+            if let Some(taken) = self.take_events(into, max.max(1)) {
+                return taken;
+            }
+            self.inner.shared.events_ready.notified().await;
+        }
+    }
+
+    /// Appends the events that are here, at most `max`, without waiting; returns how many.
+    pub fn try_events(&self, into: &mut Vec<Event>, max: usize) -> usize {
+        self.take_events(into, max).unwrap_or(0)
+    }
+
+    fn take_events(&self, into: &mut Vec<Event>, max: usize) -> Option<usize> {
+        let mut state = self.inner.shared.state();
+        let State { machine, events, handed, paused, ended, .. } = &mut *state;
+        let committed = !handed.is_empty();
+        handed.drain(..).for_each(|position| machine.commit(&position));
+        let taken = events.len().min(max);
+        if self.inner.commit == Commit::Auto {
+            handed.extend(events.iter().take(taken).filter_map(Event::position));
+        }
+        into.extend(events.drain(..taken));
+        let resumed = taken > 0 && std::mem::take(paused);
+        let ended = *ended;
+        drop(state);
+        if committed || resumed {
+            self.inner.shared.driver.wake();
+        }
+        if taken == 0 && ended {
+            // Whoever else waits learns it too.
+            self.inner.shared.events_ready.notify_one();
+            return Some(0);
+        }
+        (taken > 0).then_some(taken)
+    }
+
+    /// The application is done with this event, and with all before it in its room: after a restart they are not handed
+    /// out again. Only with [`Commit::Manual`].
+    pub fn commit(&self, event: &Event) {
+        if let Some(position) = event.position() {
+            self.inner.shared.state().machine.commit(&position);
+            self.inner.shared.driver.wake();
+        }
+    }
+
+    // ---- reading
+
+    /// A page of a room's history, from a place (exclusive), or from the end (backward) or the start (forward). Limit
+    /// 1 to 500.
+    ///
+    /// # Errors
+    /// The site refuses, or none answers.
+    pub async fn history(
+        &self,
+        room: RoomId,
+        from: Option<RequestId>,
+        direction: Direction,
+        limit: u32,
+    ) -> Result<HistoryPage, HistoryError> {
+        history::fetch(self.inner.shared.home.subscribe(), room, from, direction, limit).await
+    }
+
+    /// Messages of a room that the user has not read, capped at 100.
+    ///
+    /// # Errors
+    /// As [`Client::history`].
+    pub async fn unread(&self, room: RoomId) -> Result<u64, HistoryError> {
+        Ok(self.history(room, None, Direction::Backward, 1).await?.unread)
+    }
+
+    /// The user has read everything of a room that was handed out so far.
+    pub fn mark_read(&self, room: RoomId) {
+        self.inner.shared.state().machine.mark_read(self.inner.shared.clock.now(), room);
+        self.inner.shared.driver.wake();
+    }
+
+    // ---- state
+
+    /// How things stand.
+    pub fn status(&self) -> Status {
+        let state = self.inner.shared.state();
+        let status = state.machine.status();
+        let sites = state.machine.sites();
+        let store_error = state.store_error.clone();
+        drop(state);
+        let since_ms = self.inner.shared.clock.now().mono_ms.saturating_sub(status.since_ms);
+        let rtt = self.inner.shared.home.borrow().as_ref().map(quinn::Connection::rtt);
+        Status {
+            site: status.site,
+            site_name: status.site_name,
+            since: Duration::from_millis(since_ms),
+            standby: status.standby.and_then(|site| sites.get(site.0)).map(|site| site.name.clone()),
+            rtt: rtt.unwrap_or(Duration::from_millis(status.rtt_ms)),
+            outbox_requests: status.outbox_requests,
+            outbox_bytes: status.outbox_bytes,
+            outbox_stored: status.outbox_stored,
+            outbox_parked: status.outbox_parked,
+            homes: status.homes,
+            refused: status.refused,
+            store_error,
+        }
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> Counters {
+        self.inner.shared.state().machine.counters()
+    }
+
+    /// Requests that are not yet replicated, in order.
+    pub fn outbox(&self) -> Vec<(RoomId, RequestId)> {
+        self.inner.shared.state().machine.outbox()
+    }
+
+    /// Closes the connections and waits until everything is saved. What is in the outbox stays in the store.
+    pub async fn close(&self) {
+        let ended = self.inner.shared.ended.notified();
+        let already = {
+            let mut state = self.inner.shared.state();
+            let State { machine, handed, .. } = &mut *state;
+            handed.drain(..).for_each(|position| machine.commit(&position));
+            machine.close();
+            state.ended
+        };
+        self.inner.shared.driver.wake();
+        if !already {
+            ended.await;
+        }
+    }
+}

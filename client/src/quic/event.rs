@@ -1,0 +1,219 @@
+//! What a client hands to the application.
+
+use causeway_protocol::{Bytes, Dot, RequestId, RoomId, Vector, wire};
+use prost::Message as _;
+
+use crate::machine::{Covers, Delivery, Item, MoveReason, Position, Progress, RequestNo};
+
+/// A message in a room.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// The room.
+    pub room: RoomId,
+    /// Its identity and its place in the room.
+    pub id: RequestId,
+    /// Who wrote it.
+    pub user: String,
+    /// A media type; empty where the body is gone.
+    pub content_type: String,
+    /// The content, as written.
+    pub content: Bytes,
+    /// Whether the body is gone (redacted, expired).
+    pub body_gone: bool,
+    /// Hash of the body, as the author gave it.
+    pub body_hash: Bytes,
+    /// The message that this one answers.
+    pub reply_to: Option<RequestId>,
+    pub(super) covers: Covers,
+}
+
+impl Message {
+    /// The acceptance through which it came; `None` in history and in the page after a gap.
+    pub fn dot(&self) -> Option<Dot> {
+        match self.covers {
+            Covers::Dot(dot, _) => Some(dot),
+            _ => None,
+        }
+    }
+}
+
+/// Something else that somebody did in a room.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The room.
+    pub room: RoomId,
+    /// Its identity and its place in the room.
+    pub id: RequestId,
+    /// Who did it.
+    pub user: String,
+    /// What.
+    pub kind: ChangeKind,
+    pub(super) covers: Covers,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The room was made.
+    Created {
+        /// Its name.
+        name: String,
+        /// Whether anybody may join.
+        open: bool,
+    },
+    /// It has another name.
+    Renamed(String),
+    /// The user joined.
+    Joined,
+    /// The user left.
+    Left,
+    /// The user invited this one.
+    Invited(String),
+    /// Something that this version of the SDK does not know.
+    Unknown,
+}
+
+/// More was missing than one page: the newest page follows, history fills the rest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gap {
+    /// The room.
+    pub room: RoomId,
+    /// What the client had.
+    pub from: Vector,
+    /// What it has after the page.
+    pub to: Vector,
+    /// The lowest place among the missing; late arrivals can lie above older ones.
+    pub lowest: Option<RequestId>,
+    /// How many are left out, capped at 10,000.
+    pub missing: u64,
+}
+
+/// What became of a request (with [`crate::Config::progress_events`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgressEvent {
+    /// As [`crate::Handle::no`].
+    pub no: RequestNo,
+    /// The request's id now.
+    pub id: RequestId,
+    /// What.
+    pub progress: Progress,
+    /// Microseconds since it was sent.
+    pub after_us: u64,
+}
+
+/// What a client hands to the application, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A message, the user's own too. Each id once.
+    Message(Message),
+    /// Something else that somebody did in a room. Each id once.
+    Change(Change),
+    /// A room became visible.
+    RoomOpened {
+        /// The room.
+        room: RoomId,
+        /// Its name.
+        name: String,
+        /// Whether anybody may join.
+        open: bool,
+    },
+    /// A room is visible no longer.
+    RoomClosed {
+        /// The room.
+        room: RoomId,
+    },
+    /// More was missing than one page.
+    Gap(Gap),
+    /// Everything of the room that the site has was handed out.
+    CaughtUp {
+        /// The room.
+        room: RoomId,
+        /// The cursor.
+        vector: Vector,
+    },
+    /// The session has another home site. Nothing is to be done about it.
+    Moved {
+        /// The name of the site before; `None` at first.
+        from: Option<String>,
+        /// The name of the site now.
+        to: String,
+        /// Why the former was left.
+        reason: MoveReason,
+    },
+    /// A site would not have the session at all.
+    SessionRefused {
+        /// The site's name.
+        site: String,
+        /// The code's number.
+        code: u32,
+        /// The site's words.
+        detail: String,
+    },
+    /// What became of a request; only if asked for.
+    Progress(ProgressEvent),
+}
+
+impl Event {
+    /// What a commit of it covers.
+    pub(super) fn position(&self) -> Option<Position> {
+        let (room, covers) = match self {
+            Event::Message(message) => (message.room, message.covers.clone()),
+            Event::Change(change) => (change.room, change.covers.clone()),
+            Event::CaughtUp { room, vector } => (*room, Covers::Vector(vector.clone())),
+            _ => return None,
+        };
+        Some(Position { room, covers })
+    }
+}
+
+/// The application's view of a delivery.
+pub(super) fn of_delivery(delivery: Delivery) -> Event {
+    let Position { room, covers } = delivery.position;
+    match delivery.item {
+        Item::Request { id, user, request, body } => of_request(room, covers, id, user, request, body),
+        Item::Opened { name, open } => Event::RoomOpened { room, name, open },
+        Item::Closed => Event::RoomClosed { room },
+        Item::Gap { from, to, lowest, missing } => Event::Gap(Gap { room, from, to, lowest, missing }),
+        Item::CaughtUp => {
+            let vector = if let Covers::Vector(vector) = covers { vector } else { Vector::new() };
+            Event::CaughtUp { room, vector }
+        }
+    }
+}
+
+fn of_request(
+    room: RoomId,
+    covers: Covers,
+    id: RequestId,
+    user: String,
+    request: wire::Request,
+    body: Option<Bytes>,
+) -> Event {
+    use wire::request::Kind;
+    let kind = match request.kind {
+        Some(Kind::Message(message)) => {
+            let body = body.and_then(|body| wire::Body::decode(body).ok());
+            let body_gone = body.is_none();
+            let wire::Body { content_type, content, .. } = body.unwrap_or_default();
+            let reply_to = message.reply_to.as_ref().map(RequestId::from_wire);
+            let body_hash = request.body_hash;
+            let message = Message { room, id, user, content_type, content, body_gone, body_hash, reply_to, covers };
+            return Event::Message(message);
+        }
+        Some(Kind::Create(create)) => ChangeKind::Created { name: create.name, open: create.open },
+        Some(Kind::SetName(set_name)) => ChangeKind::Renamed(set_name.name),
+        Some(Kind::Join(_)) => ChangeKind::Joined,
+        Some(Kind::Leave(_)) => ChangeKind::Left,
+        Some(Kind::Invite(invite)) => ChangeKind::Invited(invite.user),
+        None => ChangeKind::Unknown,
+    };
+    Event::Change(Change { room, id, user, kind, covers })
+}
+
+/// The application's view of an event in a page of history; `None` if it makes no sense.
+pub(super) fn of_history(event: wire::Event) -> Option<Event> {
+    let room = RoomId::from_wire(&event.room).ok()?;
+    let request = wire::Request::decode(event.request).ok()?;
+    let id = RequestId::from_wire(request.id.as_ref()?);
+    Some(of_request(room, Covers::Nothing, id, event.user, request, event.body))
+}

@@ -1,0 +1,21 @@
+//! The SDK over QUIC: one task a client drives the session machine over quinn connections.
+
+mod client;
+mod config;
+mod connector;
+mod driver;
+mod event;
+mod handle;
+mod history;
+mod link;
+mod shared;
+
+pub use client::Client;
+pub use config::{Commit, Config, ConnectError, Status};
+pub use connector::{Connector, ConnectorError};
+pub use event::{Change, ChangeKind, Event, Gap, Message, ProgressEvent};
+pub use handle::{Handle, Refusal, Stored};
+pub use history::{Direction, HistoryError, HistoryPage};
+
+#[cfg(test)]
+mod loopback_tests;
