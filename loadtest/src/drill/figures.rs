@@ -44,10 +44,9 @@ pub fn latencies(ledger: &Ledger, clients: &[&Seen], cuts: Cuts) -> (Vec<PhaseLa
     }
     for seen in clients {
         for shown in &seen.shown {
-            // What a member is shown of the time before it joined says nothing about the relay's speed.
-            if let Some(sent) =
-                ledger.get(shown.no).filter(|s| seen.joined_us.get(&s.room).is_some_and(|j| *j <= s.intended_us))
-            {
+            // What a member is shown of the time before it joined, or between leaving and coming again, says nothing
+            // about the relay's speed.
+            if let Some(sent) = ledger.get(shown.no).filter(|s| seen.expects(s)) {
                 reached(Measure::Delivered, sent.intended_us, shown.at_us(), &mut timeline);
             }
         }
@@ -113,9 +112,7 @@ fn delivery_waits(ledger: &Ledger, clients: &[&Seen], end_us: u64) -> Vec<Vec<Wa
             members.entry(*room).or_default().push(client);
         }
         for shown in &seen.shown {
-            if let Some(sent) =
-                ledger.get(shown.no).filter(|s| seen.joined_us.get(&s.room).is_some_and(|j| *j <= s.intended_us))
-            {
+            if let Some(sent) = ledger.get(shown.no).filter(|s| seen.expects(s)) {
                 // Times of showings are coarser than times of sends.
                 waits[client].push(Wait { from_us: sent.intended_us, until_us: shown.at_us().max(sent.intended_us) });
             }

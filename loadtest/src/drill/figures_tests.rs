@@ -101,3 +101,15 @@ fn the_time_before_the_fault_is_measured_alike() {
     assert!((report.control.max_ms - 6.0).abs() < 1e-9);
     assert_eq!((report.all.clients, report.lost_home.clients), (0, 0));
 }
+
+#[test]
+fn what_happened_between_leaving_and_coming_again_is_no_wait() {
+    let mut ledger = Ledger::default();
+    let no = send(&mut ledger, 11_000_000, Some(11_001_000));
+    let mut seen = member();
+    seen.left.insert(0);
+    seen.show(no, id(no), 19_000_000);
+    let (phases, _) = latencies(&ledger, &[&seen], CUTS);
+    assert_eq!(phases[0].delivered.count, 0);
+    assert_eq!(outages(&ledger, &[&seen], &[true], CUTS).delivery.clients, 0);
+}

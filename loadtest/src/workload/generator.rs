@@ -19,6 +19,8 @@ const PASTE_LINES_MEAN: f64 = 20.0;
 const CONVERSATION_SPAN: f64 = 0.02;
 /// Share of a Korean room's messages that hold Hangul, as in the real one.
 const KOREAN_ROOM_SHARE: f64 = 0.82;
+/// People in a room at a time who came later. When so many are there, one leaves for the next to come.
+const VISITORS_MAX: usize = 2;
 /// Which room, by popularity, is the Korean one, as in the real figures.
 const KOREAN_ROOM: usize = 1;
 
@@ -56,7 +58,7 @@ pub fn generate(config: &GeneratorConfig) -> Plan {
     for Slot { at_us, room, paste } in slots {
         let cast = &mut casts[room];
         if rng.chance(others) {
-            let (client, kind) = other_event(cast, clients, config.members_max, &mut rng);
+            let (client, kind) = other_event(cast, rooms[room].members.len(), clients, &mut rng);
             let body = if kind == Kind::Topic { body_of(Script::Ascii, 24, &mut rng) } else { "".into() };
             events.push(PlanEvent { at_us, room: room as u32, client, kind, body });
         }
@@ -128,18 +130,17 @@ fn speaker(cast: &[u32], rng: &mut Rng) -> u32 {
     cast[((skewed * cast.len() as f64) as usize).min(cast.len() - 1)]
 }
 
-/// A join by somebody who is not there, a leave, or a topic. A full room loses its newest member instead of gaining one.
-fn other_event(cast: &mut Vec<u32>, clients: usize, members_max: usize, rng: &mut Rng) -> (u32, Kind) {
+/// A join by somebody who is not there, a leave, or a topic. Visitors come and go, first members stay: so every room has
+/// members from whom a verdict can ask for everything.
+fn other_event(cast: &mut Vec<u32>, first: usize, clients: usize, rng: &mut Rng) -> (u32, Kind) {
     let which = rng.unit() * (JOIN_SHARE + LEAVE_SHARE + TOPIC_SHARE);
     if which < TOPIC_SHARE {
         return (cast[0], Kind::Topic);
     }
-    let full = cast.len() >= members_max.min(clients);
-    let leaves = which < TOPIC_SHARE + LEAVE_SHARE || full;
-    if leaves && cast.len() > 1 {
-        // Never the first: rooms keep somebody who was there from the start.
-        let last = cast.len() - 1;
-        return (cast.remove(1 + rng.below(last)), Kind::Leave);
+    let visitors = cast.len() - first;
+    let full = visitors >= VISITORS_MAX || cast.len() == clients;
+    if visitors > 0 && (which < TOPIC_SHARE + LEAVE_SHARE || full) {
+        return (cast.remove(first + rng.below(visitors)), Kind::Leave);
     }
     let mut client = rng.below(clients) as u32;
     for _ in 0..clients {

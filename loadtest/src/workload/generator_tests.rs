@@ -103,7 +103,8 @@ fn joins_and_leaves_are_possible_and_as_many_as_measured() {
             }
             _ => assert!(there, "speaks without being there"),
         }
-        assert!(cast.len() <= 16);
+        assert!(cast.len() <= 16 + VISITORS_MAX);
+        assert!(cast.starts_with(&plan.rooms[e.room as usize].members), "first members stay");
     }
     let share = f64::from(changes) / plan.events.len() as f64;
     assert!((share - JOIN_SHARE - LEAVE_SHARE).abs() < 0.01, "{share}");
