@@ -45,7 +45,6 @@ pub struct Client {
     request_rooms: BTreeMap<RequestNo, RoomId>,
     parked: BTreeSet<RequestNo>,
     cursors: BTreeMap<RoomId, SavedCursor>,
-    claimed: BTreeMap<RoomId, Vector>,
     conns: BTreeMap<MachineLink, ConnId>,
     to_commit: VecDeque<Position>,
     commit_planned: bool,
@@ -79,17 +78,11 @@ impl Client {
             request_rooms: BTreeMap::new(),
             parked: BTreeSet::new(),
             cursors: BTreeMap::new(),
-            claimed: BTreeMap::new(),
             conns: BTreeMap::new(),
             to_commit: VecDeque::new(),
             commit_planned: false,
             tick_at: None,
         }
-    }
-
-    /// What it told a site last that it has of a room.
-    pub fn cursor(&self, room: &RoomId) -> Option<Vector> {
-        self.claimed.get(room).cloned()
     }
 
     /// Its committed cursor of a room.
@@ -137,7 +130,6 @@ impl World {
         client.machine = Some(Machine::new(client.read_clock(now), config, start));
         (client.tick_at, client.commit_planned) = (None, false);
         client.parked.clear();
-        client.claimed.clear();
         self.trace.note(now, "client", &[number as u64, nonce], || format!("client {number} starts"));
         self.checks.chains.started(number, false);
         self.drain(number)
@@ -161,7 +153,7 @@ impl World {
             client.lost_at.push(now);
         }
         let conns: Vec<ConnId> = std::mem::take(&mut client.conns).into_values().collect();
-        self.checks.chains.cover_exactly(&self.checks.ops, false)?;
+        self.checks.chains.cover_exactly(&self.checks.ops, |_, _| false)?;
         self.coverage.hit("cursor chain checked");
         self.checks.chains.started(number, lost);
         self.coverage.hit(if lost { "device lost" } else { "client crashed" });
@@ -323,6 +315,7 @@ impl World {
             control: self.pipes.open(there, here, now + round_trip),
             events: self.pipes.open(there, here, now + round_trip),
             cut_since: None,
+            claimed: BTreeMap::new(),
         };
         self.pipes.slow(conn.events, slowness);
         self.conns.insert(id, conn);
@@ -335,6 +328,7 @@ impl World {
 
     fn control(&mut self, number: usize, link: MachineLink, frame: wire::ClientFrame) -> Step {
         let client = &mut self.clients[number];
+        let Some(conn) = client.conns.get(&link).copied() else { return Ok(()) };
         match &frame.frame {
             Some(wire::client_frame::Frame::Submit(submit)) => {
                 let who = (number, client.device_era, &client.user);
@@ -343,14 +337,15 @@ impl World {
             Some(wire::client_frame::Frame::Hello(hello)) => {
                 for cursor in &hello.cursors {
                     let vector = Vector::from_wire_opt(cursor.vector.as_ref());
-                    if let (Ok(room), Ok(vector)) = (RoomId::from_wire(&cursor.room), vector) {
-                        client.claimed.insert(room, vector);
+                    if let (Ok(room), Ok(vector), Some(conn)) =
+                        (RoomId::from_wire(&cursor.room), vector, self.conns.get_mut(&conn))
+                    {
+                        conn.claimed.entry(room).or_default().join(&vector);
                     }
                 }
             }
             _ => {}
         }
-        let Some(conn) = client.conns.get(&link).copied() else { return Ok(()) };
         if let Some(pipe) = self.conns.get(&conn).map(|conn| conn.up) {
             self.send(pipe, Cargo::Up(conn, frame), 100);
         }

@@ -64,7 +64,7 @@ impl World {
     fn play(&mut self) -> Step {
         let faults_until = self.plan.fault_phase;
         while self.step(faults_until)? {}
-        self.checks.chains.cover_exactly(&self.checks.ops, false)?;
+        self.checks.chains.cover_exactly(&self.checks.ops, |_, _| false)?;
         self.heal();
         let mut until = faults_until;
         loop {
@@ -116,7 +116,6 @@ impl World {
             let site = &mut self.sites[at];
             site.clock.heal();
             site.fsync_fails = false;
-            site.stopped_until = 0;
             site.sync_time = self.plan.sync_time;
             let id = site.id;
             self.queue.after(0, Event::SiteStart(id));
@@ -187,7 +186,8 @@ impl World {
     fn at_the_end(&mut self) -> Step {
         let stores: Vec<_> = self.sites.iter().map(|site| (site.id, site.disk.visible())).collect();
         convergence::same_rows(&stores)?;
-        self.checks.chains.cover_exactly(&self.checks.ops, true)?;
+        let rooms: Vec<Vec<RoomId>> = (0..self.clients.len()).map(|client| self.rooms_of(client)).collect();
+        self.checks.chains.cover_exactly(&self.checks.ops, |client, room| rooms[client].contains(room))?;
         self.coverage.hit("cursor chain checked");
         self.everything_is_read()?;
         for at in 0..self.sites.len() {

@@ -179,7 +179,7 @@ impl World {
         };
         let room = room.or_else(|e| broken("frames decode", e.to_string()))?;
         let shard = room.shard(self.plan.shards);
-        let claimed = self.conns.get(&conn).and_then(|conn| self.clients[conn.client].cursor(&room)).unwrap_or_default();
+        let claimed = self.conns.get(&conn).and_then(|conn| conn.claimed.get(&room).cloned()).unwrap_or_default();
         let truth = &self.sites[usize::from(site.0) - 1].truth[usize::from(shard.0)];
         let vector = |v: &Option<wire::Vector>| {
             Vector::from_wire_opt(v.as_ref()).or_else(|e| broken("frames decode", e.to_string()))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use causeway_client::machine::{ClosedBySite, LinkId as MachineLink};
-use causeway_protocol::{SiteId, wire};
+use causeway_protocol::{RoomId, SiteId, Vector, wire};
 use causeway_replica::io::{SessionId, Ticket};
 
 use crate::checkers::Violation;
@@ -134,6 +134,8 @@ pub struct Conn {
     pub events: PipeId,
     /// Since when its path is cut.
     pub cut_since: Option<Micros>,
+    /// What the client said on it that it has of rooms.
+    pub claimed: BTreeMap<RoomId, Vector>,
 }
 
 /// What the checkers have seen.
