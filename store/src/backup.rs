@@ -7,7 +7,7 @@ use causeway_replica::view::Cf;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{Cache, DB};
 
-use crate::config;
+use crate::config::{self, Recovery};
 use crate::identity::{self, Mark};
 use crate::{Provenance, Store, StoreConfig, StoreError};
 
@@ -44,7 +44,7 @@ impl Store {
     fn strip(&self, copy: &Path) -> Result<(), rocksdb::Error> {
         let config = StoreConfig { cache_bytes: COPY_CACHE_BYTES, ..StoreConfig::new(self.identity()) };
         let cache = Cache::new_lru_cache(config.cache_bytes);
-        let mut options = config::database_options(&config);
+        let mut options = config::database_options(&config, Recovery::Whole)?;
         options.create_if_missing(false);
         let mut db = DB::open_cf_descriptors(&options, copy, config::families(&config, &cache))?;
         db.drop_cf(Cf::Local.name())?;

@@ -54,14 +54,44 @@ impl StoreConfig {
     }
 }
 
+/// How to read the log when opening.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Recovery {
+    /// A torn record at the log's end is what a power failure leaves, and was not reported durable. A bad one
+    /// anywhere else stops the start: RocksDB's default would silently drop all that follows it.
+    Whole,
+    /// Everything before the first gap, nothing after it. Only where a gap of the kind that [`is_gap`] knows
+    /// has been found.
+    UpToGap,
+    /// As `Whole`, and no log at all will do. Only for a store that must catch up with a peer anyhow: one that
+    /// was killed while it was made, or that was copied without its log.
+    Unlogged,
+}
+
+/// Whether opening failed because a log file lacks its end while a newer one is there. The kernel may write
+/// them back in this order. Before a sync is reported, both are synced, so what lies beyond such a gap was
+/// never durable; that RocksDB would then put later batches on top of missing ones is why we look for it.
+pub(crate) fn is_gap(error: &str) -> bool {
+    error.contains("Mismatched last sequence number recorded in the WAL")
+        || error.contains("Mismatched size of the WAL")
+}
+
+/// Whether opening failed because there is no log file, which a store always has once it is made.
+pub(crate) fn is_unlogged(error: &str) -> bool {
+    error.contains("Opening an existing DB with no WAL files")
+}
+
 /// Options of the database as a whole.
-pub(crate) fn database_options(config: &StoreConfig) -> Options {
-    let mut options = Options::default();
+pub(crate) fn database_options(config: &StoreConfig, recovery: Recovery) -> Result<Options, rocksdb::Error> {
+    // Each log file names its predecessor's end. The bindings have no setter of their own for it.
+    let verify = format!("track_and_verify_wals={}", recovery != Recovery::Unlogged);
+    let mut options = Options::default().get_options_from_string(verify)?;
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    // A torn record at the log's end is what a power failure leaves, and was not reported durable. A bad one
-    // anywhere else must stop the start: the default mode would silently drop all that follows it.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_wal_recovery_mode(match recovery {
+        Recovery::Whole | Recovery::Unlogged => DBRecoveryMode::TolerateCorruptedTailRecords,
+        Recovery::UpToGap => DBRecoveryMode::PointInTime,
+    });
     // Writes stay in the process's buffer until the commit thread flushes and syncs them for everybody.
     options.set_manual_wal_flush(true);
     // It would let a reader see a later write without an earlier one.
@@ -76,7 +106,7 @@ pub(crate) fn database_options(config: &StoreConfig) -> Options {
     options.set_keep_log_file_num(INFO_LOG_FILES_MAX);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
-    options
+    Ok(options)
 }
 
 /// Every family with its options.

@@ -14,7 +14,7 @@ use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{Cache, ColumnFamily, DB, DBRawIterator, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::commit::{CommitThread, Committer, Tickets, Urgency};
-use crate::config::{self, ROOM_PREFIX_BYTES};
+use crate::config::{self, ROOM_PREFIX_BYTES, Recovery};
 use crate::identity::Mark;
 use crate::{Identity, Provenance, StoreConfig, StoreError};
 
@@ -31,6 +31,7 @@ struct Shared {
     db: DB,
     /// Kept for RocksDB's own counters.
     options: Options,
+    cut: Option<String>,
     cache: Cache,
     path: PathBuf,
     identity: Identity,
@@ -51,19 +52,29 @@ impl Store {
         std::fs::create_dir_all(path).map_err(|e| StoreError::open(path, e))?;
         let identity = config.identity;
         let is_new = !path.join("CURRENT").exists();
-        match Mark::read(path)? {
+        let mark = Mark::read(path)?;
+        match &mark {
             Some(mark) => mark.check(path, &identity)?,
             // Before the first row: a start that is cut short is new again.
             None if is_new => Mark::new(Provenance::New, &identity).write(path)?,
             None => {}
         }
         let cache = Cache::new_lru_cache(config.cache_bytes);
-        let mut options = config::database_options(config);
-        options.enable_statistics();
-        options.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
-        let db = DB::open_cf_descriptors(&options, path, config::families(config, &cache))
-            .map_err(|e| StoreError::open(path, e))?;
-        let shared = Shared { db, options, cache, path: path.to_path_buf(), identity, tickets: Arc::default() };
+        let (db, options, cut) = match open_database(path, config, &cache, Recovery::Whole) {
+            Err(error) if config::is_gap(error.as_ref()) => {
+                let (db, options) = open_database(path, config, &cache, Recovery::UpToGap)
+                    .map_err(|e| StoreError::open(path, format!("{e}, after: {error}")))?;
+                (db, options, Some(error.into_string()))
+            }
+            Err(error) if config::is_unlogged(error.as_ref()) && mark.is_some() => {
+                // Opened once like this it has a log, and is opened like any other.
+                drop(open_database(path, config, &cache, Recovery::Unlogged).map_err(|e| StoreError::open(path, e))?);
+                let opened = open_database(path, config, &cache, Recovery::Whole);
+                opened.map(|(db, options)| (db, options, None)).map_err(|e| StoreError::open(path, e))?
+            }
+            opened => opened.map(|(db, options)| (db, options, None)).map_err(|e| StoreError::open(path, e))?,
+        };
+        let shared = Shared { db, options, cut, cache, path: path.to_path_buf(), identity, tickets: Arc::default() };
         let store = Self { shared: Arc::new(shared) };
         // The log's rest may be in the kernel's cache alone. RocksDB moves what it recovers to synced files,
         // unless an option or a version decides otherwise; then this does.
@@ -181,6 +192,18 @@ impl Store {
         flushed.map_err(|e| StoreError::io("flushing", e))
     }
 
+    /// [`Store::flush`] of one family.
+    pub fn flush_family(&self, cf: Cf) -> Result<(), StoreError> {
+        self.shared.db.flush_cf(self.family(cf)).map_err(|e| StoreError::io("flushing", e))
+    }
+
+    /// RocksDB's words, if opening found that the end of a log file was missing although a newer file was
+    /// there, and dropped the newer one. After a power failure that is in order (none of it had been synced);
+    /// after anything else it means that somebody has lost data: worth a warning.
+    pub fn cut(&self) -> Option<&str> {
+        self.shared.cut.as_deref()
+    }
+
     /// The highest ticket up to which every write is durable.
     pub fn durable(&self) -> Ticket {
         self.shared.tickets.durable()
@@ -253,6 +276,19 @@ impl Store {
         }
         rows.status().map_err(|e| view_error(cf, e))
     }
+}
+
+fn open_database(
+    path: &Path,
+    config: &StoreConfig,
+    cache: &Cache,
+    recovery: Recovery,
+) -> Result<(DB, Options), rocksdb::Error> {
+    let mut options = config::database_options(config, recovery)?;
+    options.enable_statistics();
+    options.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
+    let db = DB::open_cf_descriptors(&options, path, config::families(config, cache))?;
+    Ok((db, options))
 }
 
 /// Whether all keys of `[start, end)` start with the same room.
