@@ -99,6 +99,7 @@ fn a_page_of_the_largest_messages_fits_a_frame() {
         from = Some(ids[0]);
         ids.reverse();
         got.extend(ids);
+        assert!(got.len() <= ids_sent.len() + 1);
         if !page.more {
             break;
         }
@@ -197,6 +198,7 @@ proptest! {
             }
             from = ids.last().copied();
             got.extend(ids);
+            prop_assert!(got.len() <= wanted.len());
             let unread = rows_of(&site.view, room)
                 .iter()
                 .filter(|(id, row)| id.stamp.0 < 1_000 && shown(row) && !rows::covered(row, &marker).unwrap())

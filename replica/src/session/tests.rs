@@ -212,7 +212,9 @@ fn the_newest_rooms_come_first_and_rooms_take_turns() {
     host.read(BYTES);
     host.read(70_000);
     assert_eq!(opened_rooms(&host), [rooms[0], rooms[2], rooms[1]]);
-    assert!(rooms.iter().all(|room| (100..=201).contains(&host.seen(*room).len())), "each had a turn");
+    let caught_up = host.story().iter().position(|what| *what == "caught up").unwrap_or(usize::MAX);
+    let last_opened = host.story().iter().rposition(|what| *what == "opened").unwrap();
+    assert!(last_opened < caught_up, "each had a turn before any had a second");
     host.read_all();
     assert!(rooms.iter().all(|room| host.seen(*room).len() == 201));
 }
@@ -311,6 +313,21 @@ fn a_room_that_is_left_while_rooms_are_looked_up_does_not_open() {
     host.sync();
     host.read_all();
     assert_eq!(opened_rooms(&host).into_iter().collect::<BTreeSet<_>>(), &rooms - &BTreeSet::from([left]));
+    assert!(!host.subscribed.contains(&left));
+}
+
+#[test]
+fn a_room_that_is_joined_and_left_before_it_is_read_leaves_nothing_to_do() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    let mut host = Host::new(site, "bob");
+    host.settle(&[]);
+    host.site.join(1, room, "bob");
+    host.sync();
+    assert!(host.session.wants_read());
+    host.site.leave(1, room, "bob");
+    host.sync();
+    assert!(!host.session.wants_read() && host.subscribed.is_empty() && host.events.is_empty());
 }
 
 #[test]
