@@ -13,6 +13,10 @@
 //! * The queue of live events of a session is the host's, and bounded. When it overflows, the host drops what
 //!   it likes of it and passes [`SessionInput::Overflowed`] *after* it has gone on to queue later ones; the
 //!   session then reads every room from storage at its cursor.
+//! * A shard's [`SessionInput::ShardReady`] comes after its readiness is published, and before the live events that
+//!   the shard delivered later: such an event raises the cursor, and a merge may have brought rows below it that
+//!   nobody delivered. A host that keeps both in different queues looks into the one of `ShardReady` again after
+//!   it has taken live events and before it passes them on.
 //! * After [`SessionOutput::Close`] the session ignores every input and wants no reads.
 //! * A room's events reach the client in causal order, each once; an event's dot raises the client's cursor.
 //!   Between a `Gap` and its `CaughtUp` that holds too: the page is sent in causal order, so a cursor within it
