@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use causeway_sim::coverage::{Coverage, EXPECTED};
 use causeway_sim::trace::Trace;
-use causeway_sim::{Break, Outcome, run::run as run_seed};
+use causeway_sim::{Break, Outcome, run::{catch_panics, run as run_seed}};
 
 /// Seeds after which all of [`EXPECTED`] must have been reached.
 const SEEDS_FOR_COVERAGE: u64 = 500;
@@ -50,7 +50,7 @@ struct Totals {
 /// Does what the arguments say.
 pub fn run(args: &Args) -> ExitCode {
     // A panic of the code under test is caught and reported as a violation, with its seed.
-    std::panic::set_hook(Box::new(|_| {}));
+    catch_panics();
     match args.replay {
         Some(seed) => replay(seed, args.defect),
         None => many(args),

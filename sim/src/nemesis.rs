@@ -117,8 +117,9 @@ impl World {
             Fault::Stop => {
                 self.coverage.hit("process stopped");
                 self.trace.note(now, "stop", &[site.0.into()], || format!("site {site} for {} ms", duration / MS));
-                self.site(site).stopped_until = now + duration;
-                self.checks.sends.excuse(site, now + duration);
+                let until = self.site(site).stopped_until.max(now + duration);
+                self.site(site).stopped_until = until;
+                self.checks.sends.excuse(site, until);
                 Ok(())
             }
             Fault::Fsync => {

@@ -1,5 +1,6 @@
 //! One seed: faults on throughout, then everything healed, and convergence demanded within a bound.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,6 +14,16 @@ use crate::queue::{MS, Micros};
 use crate::sabotage::Break;
 use crate::trace::Trace;
 use crate::world::{Event, Step, World};
+
+thread_local! {
+    /// Words and place of this thread's last panic.
+    static PANIC: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Lets panics of the code under test be reported with the seed instead of printed as they happen.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|info| PANIC.set(info.to_string())));
+}
 
 /// How a run ended.
 pub struct Outcome {
@@ -30,17 +41,13 @@ pub struct Outcome {
     pub took: Micros,
 }
 
-/// Runs a seed. A panic of the code under test is a violation too.
+/// Runs a seed. A panic of the code under test is a violation too (see [`catch_panics`]).
 pub fn run(seed: u64, defect: Option<Break>, trace: Trace) -> Outcome {
     let mut world = World::new(seed, defect, trace);
     let result = catch_unwind(AssertUnwindSafe(|| world.play()));
     let violation = match result {
         Ok(verdict) => verdict.err(),
-        Err(panic) => {
-            let words = panic.downcast_ref::<String>().cloned();
-            let words = words.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-            Some(Violation { invariant: "no panic", detail: words.unwrap_or_else(|| "a panic".into()) })
-        }
+        Err(_) => Some(Violation { invariant: "no panic", detail: PANIC.take() }),
     };
     if violation.is_some() {
         world.tell_all();

@@ -211,7 +211,7 @@ impl Sends {
         let first = (site, SessionId(0), RequestId::MIN);
         let last = (site, SessionId(u64::MAX), RequestId::MAX);
         for ((_, session, id), waiting) in self.waiting.range(first..=last) {
-            if waiting.first().is_some_and(|since| now - since > ANSWER_MAX + 10 * sync_time) {
+            if waiting.first().is_some_and(|since| now.saturating_sub(*since) > ANSWER_MAX + 10 * sync_time) {
                 return broken(TAKES, format!("{id:?} of {session:?} waits at {site:?} since {}", waiting[0]));
             }
         }
