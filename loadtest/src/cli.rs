@@ -86,10 +86,10 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 60.0)]
     pub seconds: f64,
     /// Rooms
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 80)]
     pub rooms: usize,
     /// Members of a room at most
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 8)]
     pub members: usize,
     /// Makes the same chat again [default: a new one each time]
     #[arg(long)]
@@ -118,10 +118,10 @@ pub struct ReplayArgs {
     #[arg(long, default_value_t = 200)]
     pub clients: usize,
     /// Clients in one room at most; more people than that share them
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 8)]
     pub members: usize,
     /// Ends after this many messages
-    #[arg(long, default_value_t = 120_000)]
+    #[arg(long, default_value_t = 80_000)]
     pub limit_messages: usize,
     /// Sites that run already, host:port of each in the order of their numbers; then no fault is made
     #[arg(long, value_delimiter = ',', requires = "ca")]

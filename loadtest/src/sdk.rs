@@ -96,8 +96,10 @@ pub struct HistoryPage {
 pub struct SessionOptions {
     /// Who signs in.
     pub user: String,
-    /// Which site is its home: index into [`Target::sites`]. The others follow in turn.
+    /// Which site is its home: index into [`Target::sites`].
     pub home: usize,
+    /// In which order the others follow: clients of one home with different turns go to different sites when it is lost.
+    pub turn: usize,
     /// Whether it holds a warm standby connection.
     pub standby: bool,
     /// Whether it may know other sites than its home.
@@ -153,7 +155,8 @@ impl Session {
     pub async fn connect(shared: &Shared, options: SessionOptions) -> Result<Self, SdkError> {
         let count = shared.target.sites.len();
         let reach = if options.roams { count } else { 1 };
-        let sites = (0..reach).map(|i| &shared.target.sites[(options.home + i) % count]);
+        let order = preference(options.home, options.turn, count);
+        let sites = order.take(reach).map(|i| &shared.target.sites[i]);
         let sites = sites.map(|s| SiteConfig { name: s.name.clone(), addresses: vec![s.address.clone()] }).collect();
         let turn = shared.next.fetch_add(1, Ordering::Relaxed) % shared.connectors.len();
         let user = UserId::new(&options.user).map_err(other)?;
@@ -244,6 +247,13 @@ impl Pending {
     }
 }
 
+/// The home, then the others, the first of them by turn.
+fn preference(home: usize, turn: usize, sites: usize) -> impl Iterator<Item = usize> {
+    let others = sites.saturating_sub(1);
+    let other = move |i: usize| (home + 1 + (turn + i) % others) % sites;
+    std::iter::once(home % sites.max(1)).chain((0..others).map(other))
+}
+
 /// What an event is to a load tester.
 pub fn happening(event: Event) -> Happening {
     match event {
@@ -251,5 +261,21 @@ pub fn happening(event: Event) -> Happening {
         Event::Gap(gap) => Happening::Gap { room: gap.room, lowest: gap.lowest.unwrap_or(RequestId::MIN) },
         Event::Moved { to, reason, .. } => Happening::Moved { to, reason: format!("{reason:?}").to_lowercase() },
         _ => Happening::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_of_one_home_prefer_different_sites_after_it() {
+        let order = |home, turn, sites| preference(home, turn, sites).collect::<Vec<_>>();
+        assert_eq!(order(0, 0, 3), [0, 1, 2]);
+        assert_eq!(order(0, 1, 3), [0, 2, 1]);
+        assert_eq!(order(2, 0, 3), [2, 0, 1]);
+        assert_eq!(order(2, 3, 3), [2, 1, 0]);
+        assert_eq!(order(0, 5, 1), [0]);
+        assert_eq!(order(1, 9, 2), [1, 0]);
     }
 }

@@ -24,7 +24,7 @@ pub async fn read_site(
     rooms: &[RoomId],
     progress: impl Fn(u64),
 ) -> Result<SiteRead> {
-    let options = SessionOptions { user: AUDITOR.to_owned(), home: index, standby: false, roams: false };
+    let options = SessionOptions { user: AUDITOR.to_owned(), home: index, turn: 0, standby: false, roams: false };
     let connecting = timeout(PAGE_WAIT, Session::connect(shared, options)).await;
     let session = connecting.map_err(|_| anyhow::anyhow!("{name} does not answer"))??;
     let home = session.home();

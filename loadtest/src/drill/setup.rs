@@ -38,7 +38,7 @@ pub async fn open_players(
 ) -> Result<Vec<Arc<Player>>> {
     let open = |number: u32| async move {
         let home = number as usize % sites;
-        let options = SessionOptions { user: user(number), home, standby, roams: true };
+        let options = SessionOptions { user: user(number), home, turn: number as usize / sites, standby, roams: true };
         let session = timeout(STEP_WAIT, Session::connect(shared, options)).await;
         session
             .map_err(|_| anyhow::anyhow!("client {number} is not connected after {STEP_WAIT:?}"))?
@@ -100,7 +100,7 @@ pub async fn make_rooms(
     }
     all_answered(joined, replicates).await.context("joining")?;
 
-    let options = SessionOptions { user: AUDITOR.to_owned(), home: 0, standby: false, roams: true };
+    let options = SessionOptions { user: AUDITOR.to_owned(), home: 0, turn: 0, standby: false, roams: true };
     let auditor = Session::connect(shared, options).await.context("the auditor cannot connect")?;
     let mut joined = Vec::new();
     for id in &rooms {

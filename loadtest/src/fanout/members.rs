@@ -167,6 +167,7 @@ pub async fn open_sessions(shared: &Shared, count: usize, sites: usize) -> Resul
         let options = SessionOptions {
             user: format!("member{number:06}"),
             home: number % sites,
+            turn: number / sites,
             standby: false,
             roams: sites > 1,
         };
