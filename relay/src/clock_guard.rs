@@ -37,10 +37,11 @@ impl ClockGuard {
         self.peers.remove(&peer);
     }
 
-    /// How far a peer's clock is ahead of this one, ms; negative where it is behind.
+    /// How far a peer's clock is ahead of this one, ms; negative where it is behind. Of equally good samples the
+    /// newest counts, so that a clock that was set is noticed at once.
     pub fn offset_ms(&self, peer: SiteId) -> Option<i64> {
         let samples = self.peers.get(&peer)?;
-        samples.iter().min_by_key(|sample| sample.rtt_ms).map(|sample| sample.offset_ms)
+        samples.iter().rev().min_by_key(|sample| sample.rtt_ms).map(|sample| sample.offset_ms)
     }
 
     /// How far the median of the peers' clocks is ahead, ms; `None` with fewer than two peers. Of two middle ones

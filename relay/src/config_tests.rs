@@ -54,7 +54,8 @@ fn a_value_of_the_wrong_type_is_refused_with_its_key() {
 
 #[test]
 fn each_missing_setting_is_named_with_flag_and_variable() {
-    let missing: [(&str, fn(&mut Settings)); 8] = [
+    type Change = fn(&mut Settings);
+    let missing: [(&str, Change); 8] = [
         ("site", |s| s.site = None),
         ("cluster", |s| s.cluster = None),
         ("data_dir", |s| s.data_dir = None),

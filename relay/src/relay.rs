@@ -29,6 +29,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How often a stopping relay looks whether its clients have left.
 const LEAVING_POLL: Duration = Duration::from_millis(10);
+/// What ending the last sessions may take: a read from storage at most.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
 /// What closing the endpoint may take: the last packets to those who are gone.
 const ENDPOINT_CLOSE_MAX: Duration = Duration::from_millis(500);
 
@@ -212,6 +214,15 @@ impl RelayHandle {
         let synced = synced.await.expect("a panic aborts the process");
         let _ = tokio::time::timeout(ENDPOINT_CLOSE_MAX, self.endpoint.wait_idle()).await;
         self.tasks.shutdown().await;
+        // The database closes with the last who holds it, and may then be opened again.
+        let released = async {
+            while Arc::strong_count(&core) > 2 {
+                tokio::time::sleep(LEAVING_POLL).await;
+            }
+        };
+        if tokio::time::timeout(RELEASE_MAX, released).await.is_err() {
+            tracing::warn!("some sessions have not ended: the database stays open until the process does");
+        }
         tracing::info!("stopped");
         synced.map(|_| ())
     }

@@ -25,7 +25,7 @@ const HELLO_MAX: Duration = Duration::from_secs(5);
 /// What a closing session gives its client to take the last words.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// Bytes that one read from storage brings. Two of them fill a client's flow-control window.
-const READ_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 128 << 10;
 /// While the client leaves this much unread, it gets no further answers, and soon asks nothing more.
 const CONTROL_BYTES_MAX: usize = 256 << 10;
 /// While the client leaves this much unread, live events stay in their bounded queue.
@@ -142,6 +142,8 @@ impl Driver {
             self.connection.close(close_code(Code::Unauthenticated), b"no control stream was opened in time");
             return;
         };
+        // Acks do not wait behind a long catch-up.
+        let _ = control.set_priority(1);
         let Err(end) = self.exchange(&mut control, recv).await;
         tracing::debug!(session = self.id.0, "session ended: {end}");
         match end {

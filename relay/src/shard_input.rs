@@ -91,6 +91,11 @@ impl ShardInbox {
         }
     }
 
+    /// Nobody takes from it any more: those who wait to push go on, and what they push is dropped.
+    pub fn close(&self) {
+        self.permits.close();
+    }
+
     /// All writes up to this ticket are synced. Called by the commit thread.
     pub fn durable(&self, ticket: Ticket) {
         self.durable.fetch_max(ticket.0, Ordering::Release);

@@ -107,6 +107,7 @@ impl ShardThread {
                 self.core.metrics.step_items.record(count as f64);
             }
         }
+        self.inbox.close();
     }
 
     fn round(&mut self, inputs: impl Iterator<Item = ThreadInput>) -> Result<(), ViewError> {

@@ -20,7 +20,7 @@ const PEER_IDLE_MAX: Duration = Duration::from_secs(10);
 const CLIENT_RECEIVE_WINDOW_BYTES: u32 = 512 << 10;
 /// What may be in flight or unacknowledged to a client. With the session's queue it bounds what a slow reader
 /// holds here.
-const CLIENT_SEND_WINDOW_BYTES: u64 = 512 << 10;
+const CLIENT_SEND_WINDOW_BYTES: u64 = 256 << 10;
 /// A link between sites 200 ms apart fills 40 MB/s with it.
 const PEER_WINDOW_BYTES: u32 = 8 << 20;
 /// The first guess of a round trip. The RFC's 333 ms makes a lost first packet cost a second.
