@@ -48,7 +48,11 @@ struct State {
     durable: u64,
     /// Set once and never cleared; `durable` does not rise any more.
     failed: Option<StoreError>,
-    /// The commit thread shall sync what there is and end.
+    /// The commit thread waits, and nobody has woken it yet.
+    waiting: bool,
+    /// There is, or was, a commit thread.
+    started: bool,
+    /// It shall sync what there is and end.
     stopping: bool,
     figures: Figures,
 }
@@ -71,11 +75,10 @@ impl Tickets {
         let mut state = self.lock();
         state.written += 1;
         let ticket = state.written;
-        let has_work = match urgency {
+        let is_news = match urgency {
             Urgency::Now => {
-                let first = state.urgent <= state.durable;
                 state.urgent = ticket;
-                first
+                true
             }
             Urgency::Lazy => {
                 let first = state.lazy_since.is_none();
@@ -83,6 +86,8 @@ impl Tickets {
                 first
             }
         };
+        // A commit thread that is not waiting looks here before it does, and one is woken once.
+        let has_work = is_news && std::mem::take(&mut state.waiting);
         drop(state);
         if has_work {
             self.work.notify_one();
@@ -104,6 +109,12 @@ impl Tickets {
     pub fn is_urgent(&self) -> bool {
         let state = self.lock();
         state.urgent > state.durable
+    }
+
+    /// Whether the commit thread waits for work.
+    #[cfg(test)]
+    pub fn is_waiting(&self) -> bool {
+        self.lock().waiting
     }
 
     pub fn figures(&self) -> Figures {
@@ -154,10 +165,12 @@ impl Tickets {
                 state.lazy_since = None;
                 return Some(Ticket(state.written));
             }
+            state.waiting = true;
             state = match lazy_left {
                 Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
+            state.waiting = false;
         }
     }
 
@@ -178,6 +191,11 @@ impl Tickets {
         drop(state);
         self.progress.notify_all();
         true
+    }
+
+    /// Whether this is the first start of a commit thread.
+    fn start(&self) -> bool {
+        !std::mem::replace(&mut self.lock().started, true)
     }
 
     fn stop(&self) {
@@ -226,6 +244,9 @@ impl CommitThread {
         D: FnMut(Ticket) + Send + 'static,
         F: FnOnce(&StoreError) + Send + 'static,
     {
+        if !tickets.start() {
+            return Err(StoreError::io("starting the commit thread", "this store has one, or had one that stopped"));
+        }
         let shared = tickets.clone();
         let body = move || {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| committer.run(&shared)));

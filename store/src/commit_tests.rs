@@ -178,12 +178,30 @@ fn a_panic_in_a_callback_is_a_failure() {
 fn a_lazy_write_is_synced_though_nobody_urges() {
     let tickets = Arc::new(Tickets::default());
     let commits = start(&tickets, ok, |_| {});
-    for number in 1..=2 {
-        tickets.issue(Urgency::Lazy);
+    until_waiting(&tickets);
+    tickets.issue(Urgency::Lazy);
+    tickets.issue(Urgency::Lazy);
+    assert!(tickets.wait(Ticket(2), WAIT).unwrap());
+    assert_eq!(tickets.figures().syncs, 1, "both are synced at once");
+    commits.stop().unwrap();
+}
+
+#[test]
+fn an_urgent_write_wakes_a_thread_that_waits() {
+    let tickets = Arc::new(Tickets::default());
+    let commits = start(&tickets, ok, |_| {});
+    for number in 1..=3 {
+        until_waiting(&tickets);
+        tickets.issue(Urgency::Now);
         assert!(tickets.wait(Ticket(number), WAIT).unwrap());
     }
-    assert_eq!(tickets.figures().syncs, 2, "it is synced once");
     commits.stop().unwrap();
+}
+
+fn until_waiting(tickets: &Tickets) {
+    while !tickets.is_waiting() {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -196,6 +214,16 @@ fn an_urgent_write_takes_the_lazy_ones_along() {
     assert!(tickets.wait(Ticket(3), WAIT).unwrap());
     assert_eq!(commits.stop(), Ok(Ticket(3)));
     assert_eq!(tickets.figures().syncs, 1);
+}
+
+#[test]
+fn a_second_commit_thread_is_refused() {
+    let tickets = Arc::new(Tickets::default());
+    let commits = start(&tickets, ok, |_| {});
+    let second = || CommitThread::start(tickets.clone(), Committer { sync: ok, durable: |_| {} }, |_| {});
+    assert!(second().is_err());
+    commits.stop().unwrap();
+    assert!(second().is_err(), "it would end at once and leave writers waiting");
 }
 
 #[test]

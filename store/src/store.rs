@@ -167,9 +167,10 @@ impl Store {
         out
     }
 
-    /// Starts the thread that makes writes durable. `durable` is called on it with each new durable ticket, in
-    /// rising order; `failure`, once, if a sync failed, and nothing is called after it. Relays pass
-    /// [`crate::abort_on_failure`]. To be started once for a store.
+    /// Starts the thread that makes writes durable; once for a store. `durable` is called on it with each new
+    /// durable ticket, in rising order, and must not block: nothing is synced meanwhile. A writer may hear of
+    /// its ticket there before [`Store::write`] has returned it. `failure` is called, once, if a sync failed,
+    /// and nothing after it; relays pass [`crate::abort_on_failure`]. A failed write is its writer's to report.
     pub fn start_commits(
         &self,
         durable: impl FnMut(Ticket) + Send + 'static,

@@ -163,7 +163,9 @@ fn a_killed_process_has_kept_every_durable_batch_and_no_half_one() {
         // The last line may be cut, and read as another number.
         rest.pop();
         reported.extend(rest.iter().filter_map(|line| parse(line)));
-        first = check(&Store::open(folder.path(), &small()).unwrap(), &reported) + 1;
+        let store = Store::open(folder.path(), &small()).unwrap();
+        assert_eq!(store.cut(), None, "a killed process leaves no gap: what it wrote, the kernel has");
+        first = check(&store, &reported) + 1;
     }
     assert!(reported.len() as u64 > ROUNDS);
 }
