@@ -25,14 +25,15 @@ struct Session {
 /// One site.
 pub(super) struct Site {
     origin: Origin,
-    /// Packets from and to it vanish, and so does every attempt to connect.
+    /// Packets from and to it are held up until it is well again; attempts to connect vanish.
     pub(super) silent: bool,
+    held: Vec<Packet>,
     /// Accepts connections and answers pings, but no request.
     pub(super) stuck: bool,
     /// What it refuses every request with.
     pub(super) refuses: Option<Code>,
-    /// Its wall clock is ahead of the truth by this, ms.
-    pub(super) clock_ahead_ms: u64,
+    /// Its wall clock is ahead of the machine's by this, ms.
+    pub(super) clock_ahead_ms: i64,
     ops: Vec<Op>,
     rows: BTreeMap<(RoomId, RequestId), BTreeSet<Dot>>,
     /// Rooms that it knows; others are refused as `UnknownRoom`. A create makes one known.
@@ -40,6 +41,8 @@ pub(super) struct Site {
     sessions: BTreeMap<LinkId, Session>,
     /// Connections at which submits arrived, in order, with their ids.
     pub(super) submits: Vec<RequestId>,
+    /// The nonces that came with them.
+    pub(super) nonces: Vec<u64>,
 }
 
 enum Packet {
@@ -66,8 +69,11 @@ pub(super) struct Cluster {
     pub(super) moves: Vec<(Option<SiteIndex>, SiteIndex, MoveReason)>,
     pub(super) changes: Vec<Change>,
     pub(super) dials: Vec<(u64, SiteIndex)>,
+    /// Read markers that arrived at sites.
+    pub(super) marks: usize,
     cursors: BTreeMap<RoomId, Vector>,
-    commit: bool,
+    /// The application commits what it sees at once.
+    pub(super) commit: bool,
 }
 
 pub(super) const START_WALL_MS: u64 = 1_700_000_000_000;
@@ -91,6 +97,7 @@ impl Cluster {
         let site = |n: usize| Site {
             origin: Origin { site: SiteId(n as u16 + 1), node: 0, incarnation: n as u64 + 100 },
             silent: false,
+            held: Vec::new(),
             stuck: false,
             refuses: None,
             clock_ahead_ms: 0,
@@ -99,6 +106,7 @@ impl Cluster {
             rooms: (0..10).map(room).collect(),
             sessions: BTreeMap::new(),
             submits: Vec::new(),
+            nonces: Vec::new(),
         };
         let sites = (0..config.sites.len()).map(site).collect();
         let mut cluster = Self {
@@ -115,6 +123,7 @@ impl Cluster {
             moves: Vec::new(),
             changes: Vec::new(),
             dials: Vec::new(),
+            marks: 0,
             cursors: BTreeMap::new(),
             commit: true,
         };
@@ -128,6 +137,7 @@ impl Cluster {
     pub(super) fn run(&mut self, ms: u64) {
         let end = self.now.mono_ms + ms;
         loop {
+            self.release();
             let packet = self.packets.first_key_value().map(|((at, _), _)| *at);
             let timer = self.machine.next_timer();
             let next = packet.into_iter().chain(timer).min().map(|at| at.max(self.now.mono_ms));
@@ -145,6 +155,18 @@ impl Cluster {
                         }
                     }
                     self.drain();
+                }
+            }
+        }
+    }
+
+    /// What was held up comes first, in its order.
+    fn release(&mut self) {
+        for site in 0..self.sites.len() {
+            if !self.sites[site].silent {
+                for packet in std::mem::take(&mut self.sites[site].held) {
+                    self.packet_no += 1;
+                    self.packets.insert((0, self.packet_no), packet);
                 }
             }
         }
@@ -279,12 +301,16 @@ impl Cluster {
     fn arrive(&mut self) {
         let Some((_, packet)) = self.packets.pop_first() else { return };
         let now = self.now;
-        let from_silent = match &packet {
-            Packet::ToSite(site, ..) | Packet::Control(site, ..) | Packet::Event(site, ..) => self.sites[*site].silent,
-            Packet::Opened(_) | Packet::Closed(..) => false,
+        let of_silent = match &packet {
+            Packet::ToSite(site, ..) | Packet::Control(site, ..) | Packet::Event(site, ..) => {
+                Some(*site).filter(|site| self.sites[*site].silent)
+            }
+            Packet::Opened(_) | Packet::Closed(..) => None,
         };
+        if let Some(site) = of_silent {
+            return self.sites[site].held.push(packet);
+        }
         match packet {
-            _ if from_silent => {}
             Packet::ToSite(site, link, frame) => {
                 if self.sites[site].sessions.contains_key(&link) {
                     self.serve(site, link, frame);
@@ -407,6 +433,38 @@ impl Cluster {
         }
     }
 
+    /// Every site's ids of a room.
+    pub(super) fn held_ids(&self, site: usize) -> BTreeSet<(RoomId, RequestId)> {
+        self.sites[site].ops.iter().map(|op| (op.room, op.id)).collect()
+    }
+
+    /// Faults end, and everything is replicated, until the outbox is empty and the home has delivered what it has.
+    pub(super) fn settle(&mut self) {
+        for site in 0..self.sites.len() {
+            let site = &mut self.sites[site];
+            (site.silent, site.stuck, site.refuses, site.clock_ahead_ms) = (false, false, None, 0);
+            site.rooms.extend((0..30).map(room));
+        }
+        for _ in 0..40 {
+            self.replicate_all();
+            self.run(1_000);
+            if self.machine.status().outbox_requests == 0 && self.home().is_some() {
+                self.replicate_all();
+                return self.run(1_000);
+            }
+        }
+        panic!("the outbox did not empty: {:?}", self.machine.status());
+    }
+
+    fn replicate_all(&mut self) {
+        let count = self.sites.len();
+        for (a, b) in (0..count * count).map(|pair| (pair / count, pair % count)) {
+            if a != b {
+                self.replicate(a, b);
+            }
+        }
+    }
+
     pub(super) fn holds(&self, site: usize, id: RequestId) -> bool {
         self.sites[site].ops.iter().any(|op| op.id == id)
     }
@@ -414,7 +472,7 @@ impl Cluster {
     fn serve(&mut self, site: usize, link: LinkId, frame: wire::ClientFrame) {
         use wire::client_frame::Frame;
         use wire::server_frame::Frame as Answer;
-        let clock_ms = self.now.wall_ms + self.sites[site].clock_ahead_ms;
+        let clock_ms = self.now.wall_ms.saturating_add_signed(self.sites[site].clock_ahead_ms);
         match frame.frame.expect("a known frame") {
             Frame::Hello(hello) => {
                 let site_info = |i: usize| wire::SiteInfo {
@@ -439,7 +497,8 @@ impl Cluster {
             }
             Frame::Ping(ping) => self.control(site, link, Answer::Pong(wire::Pong { token: ping.token, clock_ms })),
             Frame::Submit(submit) if !self.sites[site].stuck => self.submitted(site, link, submit),
-            Frame::Submit(_) | Frame::MarkRead(_) => {}
+            Frame::Submit(_) => {}
+            Frame::MarkRead(_) => self.marks += 1,
         }
     }
 
@@ -470,19 +529,24 @@ impl Cluster {
         self.sites[site].sessions.insert(link, Session { active: true });
     }
 
+    fn highest_ms(&self, site: usize, room: RoomId) -> u64 {
+        self.sites[site].ops.iter().filter(|op| op.room == room).map(|op| op.id.stamp.ms()).max().unwrap_or(0)
+    }
+
     fn submitted(&mut self, site: usize, link: LinkId, submit: wire::Submit) {
         use wire::server_frame::Frame as Answer;
         let request = wire::Request::decode(submit.request.clone()).expect("a request");
         let id = RequestId::from_wire(request.id.as_ref().expect("an id"));
         let room = RoomId::from_wire(&request.room).expect("a room");
         self.sites[site].submits.push(id);
+        self.sites[site].nonces.push(submit.nonce);
         let creates = matches!(request.kind, Some(wire::request::Kind::Create(_)));
-        let clock_ms = self.now.wall_ms + self.sites[site].clock_ahead_ms;
+        let clock_ms = self.now.wall_ms.saturating_add_signed(self.sites[site].clock_ahead_ms);
         let refusal = match self.sites[site].refuses {
             Some(code) => Some(code),
             None if self.sites[site].rows.contains_key(&(room, id)) => None,
             None if !creates && !self.sites[site].rooms.contains(&room) => Some(Code::UnknownRoom),
-            None if id.stamp.ms() > clock_ms + 500 => Some(Code::StampAhead),
+            None if id.stamp.ms() > (clock_ms + 500).max(self.highest_ms(site, room) + 1) => Some(Code::StampAhead),
             None => None,
         };
         let answer = match refusal {

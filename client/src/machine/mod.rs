@@ -38,7 +38,7 @@ mod submitting;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use causeway_protocol::{DeviceId, RequestId, RoomId, Stamp, wire};
+use causeway_protocol::{DeviceId, Message, RequestId, RoomId, Stamp, wire};
 
 use jitter::Jitter;
 use links::Link;
@@ -110,7 +110,9 @@ impl Machine {
         let mut requests = Requests::default();
         let next_no = start.outbox.iter().map(|saved| saved.no.0 + 1).max().unwrap_or(1);
         for saved in start.outbox {
-            requests.add(saved, false, false);
+            let kind = wire::Request::decode(saved.request.clone()).ok().and_then(|request| request.kind);
+            let create = matches!(kind, Some(wire::request::Kind::Create(_)));
+            requests.add(saved, false, create);
         }
         let mut machine = Self {
             nonce: start.nonce,
@@ -337,6 +339,12 @@ impl Machine {
 }
 
 #[cfg(test)]
+mod delivery_tests;
+#[cfg(test)]
 mod fake_cluster;
+#[cfg(test)]
+mod outbox_tests;
+#[cfg(test)]
+mod property_tests;
 #[cfg(test)]
 mod scenario_tests;

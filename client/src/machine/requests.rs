@@ -320,8 +320,9 @@ impl Requests {
         self.waiting.first().filter(|(at, _)| *at <= now_ms).map(|(_, no)| *no)
     }
 
-    /// There is another home, on this connection: everything goes to it, except what it got as the standby.
-    pub(super) fn requeue_all(&mut self, home: LinkId) {
+    /// There is another home, on this connection: everything goes to it, except what it got as the standby, which goes
+    /// to the next standby at `second_due`.
+    pub(super) fn requeue_all(&mut self, home: LinkId, second_due: u64) {
         self.ready.clear();
         self.waiting.clear();
         self.second_due.clear();
@@ -337,13 +338,16 @@ impl Requests {
                 AtSecond::Sent(link) if link == home => AtHome::Sent,
                 _ => AtHome::Queued,
             };
+            entry.second_due = None;
             if entry.home == AtHome::Queued {
                 self.ready.insert(*no);
+            } else {
+                entry.second_due = Some(second_due);
+                self.second_due.insert((second_due, *no));
             }
             entry.refusals = 0;
             entry.parked = false;
             entry.second = AtSecond::No;
-            entry.second_due = None;
         }
     }
 

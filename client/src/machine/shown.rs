@@ -27,6 +27,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     pub(super) fn contains(&self, id: RequestId) -> bool {
         self.chunks.iter().rev().any(|chunk| chunk.lowest <= id && id <= chunk.highest && chunk.ids.contains(&id))
     }

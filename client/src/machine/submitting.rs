@@ -234,9 +234,17 @@ impl Machine {
     /// A request leaves the outbox, with the last word on it.
     pub(super) fn finish(&mut self, now: Now, no: RequestNo, progress: Progress) {
         let Some(entry) = self.requests.remove(no) else { return };
+        let room = entry.saved.room;
+        let stillborn = entry.create && matches!(progress, Progress::Refused { .. });
         self.outputs.push_back(Output::Persist(Change::Removed(no)));
-        self.outputs.push_back(Output::Progress { no, id: entry.saved.id, progress });
-        self.remint_when_quiet(now, entry.saved.room);
+        self.outputs.push_back(Output::Progress { no, id: entry.saved.id, progress: progress.clone() });
+        if stillborn {
+            // Nothing else can make this room: what was to go there shares the fate.
+            for no in self.requests.of_room(room) {
+                self.finish(now, no, progress.clone());
+            }
+        }
+        self.remint_when_quiet(now, room);
     }
 
     // ---- refusals

@@ -20,6 +20,10 @@ const COMPACT_BYTES_MIN: u64 = 1 << 20;
 /// A log is compacted when it is this many times as long as it was after the last time.
 const COMPACT_FACTOR: u64 = 4;
 
+/// Attempts to lock a store, and the pause between them.
+const LOCK_ATTEMPTS_MAX: usize = 50;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// When a change counts as saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Sync {
@@ -51,12 +55,7 @@ impl FileStore {
     pub fn open(path: impl Into<PathBuf>, sync: Sync) -> io::Result<Self> {
         let path = path.into();
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(beside(&path, "lock"))?;
-        lock.try_lock().map_err(|e| match e {
-            fs::TryLockError::WouldBlock => {
-                io::Error::new(io::ErrorKind::WouldBlock, format!("{} is used by another client", path.display()))
-            }
-            fs::TryLockError::Error(e) => e,
-        })?;
+        take(&lock, &path)?;
         let mut file = OpenOptions::new().create(true).truncate(false).read(true).append(true).open(&path)?;
         let mut log = Vec::new();
         file.read_to_end(&mut log)?;
@@ -129,6 +128,19 @@ impl Store for FileStore {
     fn syncs(&self) -> bool {
         self.sync == Sync::Disk
     }
+}
+
+/// Locks the store. A process that this one has just forked shares a lock that was let go until it starts its own
+/// program, so one that is taken may be free in a moment.
+fn take(lock: &File, path: &Path) -> io::Result<()> {
+    for _ in 0..LOCK_ATTEMPTS_MAX {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(fs::TryLockError::Error(e)) => return Err(e),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{} is used by another client", path.display())))
 }
 
 /// Applies the sound records of a log; returns how many bytes they take.
