@@ -108,6 +108,8 @@ pub struct Timing {
     pub suspect_max_ms: u64,
     /// What a site may need to answer beyond the network's time.
     pub suspect_slack_ms: u64,
+    /// When the time is up, the host gets this long to read what may have arrived unread.
+    pub suspect_confirm_ms: u64,
     /// A tick that comes this late means that this process did not run: a site is not blamed for it.
     pub stall_ms: u64,
     /// A connection that is not welcomed in this time is given up.
@@ -155,9 +157,10 @@ impl Default for Timing {
             heartbeat_busy_ms: 100,
             heartbeat_standby_ms: 2_000,
             clock_refresh_ms: 10_000,
-            suspect_min_ms: 350,
+            suspect_min_ms: 400,
             suspect_max_ms: 800,
             suspect_slack_ms: 150,
+            suspect_confirm_ms: 50,
             stall_ms: 150,
             dial_timeout_ms: 2_000,
             dial_patience_ms: 700,

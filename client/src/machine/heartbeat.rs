@@ -14,6 +14,8 @@ struct Ping {
     /// From when silence counts: the sending, or the end of our own stall.
     since_ms: u64,
     graces: u32,
+    /// The time was up once; until then what has arrived may still be read.
+    doubt_until_ms: Option<u64>,
 }
 
 /// A connection's signs of life.
@@ -34,6 +36,9 @@ impl Heartbeat {
     /// Anything came.
     pub(super) fn heard(&mut self, now_ms: u64) {
         self.heard_ms = now_ms;
+        if let Some(ping) = &mut self.ping {
+            ping.doubt_until_ms = None;
+        }
     }
 
     /// A round trip took this long.
@@ -68,7 +73,7 @@ impl Heartbeat {
     pub(super) fn send_ping(&mut self, now_ms: u64) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
-        self.ping = Some(Ping { token, sent_ms: now_ms, since_ms: now_ms, graces: 0 });
+        self.ping = Some(Ping { token, sent_ms: now_ms, since_ms: now_ms, graces: 0, doubt_until_ms: None });
         token
     }
 
@@ -81,10 +86,20 @@ impl Heartbeat {
         Some(rtt_ms)
     }
 
-    /// When the site becomes a suspect if it stays silent.
-    pub(super) fn suspect_ms(&self, timing: &Timing) -> Option<u64> {
+    /// When the site becomes a suspect if it stays silent, with this many times the usual patience.
+    pub(super) fn suspect_ms(&self, timing: &Timing, patience: u64) -> Option<u64> {
         let ping = self.ping.as_ref()?;
-        Some(ping.since_ms.max(self.heard_ms) + self.suspect_after_ms(timing))
+        let silent = ping.since_ms.max(self.heard_ms) + patience * self.suspect_after_ms(timing);
+        Some(silent.max(ping.doubt_until_ms.unwrap_or(0)))
+    }
+
+    /// The time is up. The first time, the host gets a moment more to read what may have arrived while this process did
+    /// not run; `true` the second time.
+    pub(super) fn is_suspect(&mut self, now_ms: u64, timing: &Timing) -> bool {
+        let Some(ping) = &mut self.ping else { return false };
+        let confirmed = ping.doubt_until_ms.is_some();
+        ping.doubt_until_ms.get_or_insert(now_ms + timing.suspect_confirm_ms);
+        confirmed
     }
 
     /// This process did not run for a while: what the site sent meanwhile may not have been read.

@@ -183,3 +183,17 @@ fn a_busy_site_is_asked_again() {
     c.sites[0].refuses = None;
     c.run_until("the ack", |c| c.stored_at(m.no) == Some(1));
 }
+
+#[test]
+fn an_answer_that_lay_unread_while_this_process_did_not_run_counts() {
+    // Whenever in a heartbeat the process stops, and however long: what had arrived is read after the tick.
+    for moment in 0..60 {
+        for ms in [300, 400, 430, 500, 900] {
+            let mut c = Cluster::new(2);
+            c.run(1_000 + 5 * moment);
+            c.freeze(ms);
+            c.run(2_000);
+            assert_eq!(c.machine.counters().suspicions, 0, "stopped at {moment} for {ms} ms");
+        }
+    }
+}

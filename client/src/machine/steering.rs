@@ -264,14 +264,14 @@ impl Machine {
     /// There is no home.
     fn find_home(&mut self, now: Now) -> bool {
         let live = |id: &LinkId| self.links.get(id).is_some_and(Link::is_live);
-        if self.candidate.as_ref().is_some_and(live) || self.spare.is_none() {
-            if let Some(candidate) = self.candidate.take() {
-                if let Some(former) = self.spare.replace(candidate) {
-                    self.outputs.push_back(Output::Close { link: former, reason: "another standby" });
-                    self.links.remove(&former);
-                }
-                self.requests.second_lost();
+        let better = self.candidate.filter(|id| live(id) || self.spare.is_none());
+        if let Some(candidate) = better {
+            self.candidate = None;
+            if let Some(former) = self.spare.replace(candidate) {
+                self.outputs.push_back(Output::Close { link: former, reason: "another standby" });
+                self.links.remove(&former);
             }
+            self.requests.second_lost();
         }
         if self.spare.is_some() {
             let reason = self.move_reason;
@@ -356,7 +356,11 @@ impl Machine {
             let Some(link) = self.links.get(&id) else { continue };
             let home = self.home == Some(id);
             if self.gone_ms(link).is_some_and(|at| at <= now.mono_ms) {
+                let Some(link) = self.links.get_mut(&id) else { continue };
                 let silent = link.is_live();
+                if silent && !link.heartbeat.is_suspect(now.mono_ms, &self.config.timing) {
+                    continue;
+                }
                 self.counters.suspicions += u64::from(home && silent);
                 let reason = if silent { "silent" } else { "not welcomed in time" };
                 self.drop_link(now, id, reason, MoveReason::Silent);
@@ -384,10 +388,8 @@ impl Machine {
         if !link.is_live() {
             return Some(link.dialed_ms + timing.dial_timeout_ms);
         }
-        let at = link.heartbeat.suspect_ms(timing)?;
         let alone = self.home == Some(link.id) && self.sites.is_alone();
-        let extra = if alone { link.heartbeat.suspect_after_ms(timing) * (ALONE_PATIENCE_FACTOR - 1) } else { 0 };
-        Some(at + extra)
+        link.heartbeat.suspect_ms(timing, if alone { ALONE_PATIENCE_FACTOR } else { 1 })
     }
 
     /// When a home that answers no request is left: only for a standby that is well.
