@@ -44,6 +44,14 @@ fn a_slow_round_trip_does_not_outweigh_a_fast_one() {
 }
 
 #[test]
+fn a_clock_that_is_set_is_noticed_with_the_next_equally_good_sample() {
+    let mut guard = guard(&[0, 0]);
+    guard.observe(SiteId(2), 10, WALL + 995, WALL);
+    guard.observe(SiteId(3), 10, WALL + 995, WALL);
+    assert!(!guard.is_trusted());
+}
+
+#[test]
 fn a_link_that_went_down_no_longer_counts() {
     let mut guard = guard(&[1_000, 1_000]);
     guard.forget(SiteId(3));

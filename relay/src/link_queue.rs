@@ -32,7 +32,7 @@ pub struct LinkQueue {
 }
 
 /// What the writer takes at once.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub struct LinkBatch {
     /// Pings and pongs: they go first, for they measure time.
     pub control: VecDeque<wire::peer_frame::Frame>,
@@ -114,3 +114,7 @@ impl LinkQueue {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "link_queue_tests.rs"]
+mod tests;

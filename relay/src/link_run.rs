@@ -66,12 +66,28 @@ pub enum LinkError {
     /// The connection failed.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// The connection failed while reading.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The connection failed while writing.
-    #[error(transparent)]
-    Write(#[from] WriteError),
+    /// The stream failed, and not with its connection.
+    #[error("the stream failed: {0}")]
+    Stream(String),
+}
+
+// A lost connection has the peer's reason in it, which the stream's error does not tell.
+impl From<ReadError> for LinkError {
+    fn from(e: ReadError) -> Self {
+        match e {
+            ReadError::ConnectionLost(e) => e.into(),
+            e => LinkError::Stream(e.to_string()),
+        }
+    }
+}
+
+impl From<WriteError> for LinkError {
+    fn from(e: WriteError) -> Self {
+        match e {
+            WriteError::ConnectionLost(e) => e.into(),
+            e => LinkError::Stream(e.to_string()),
+        }
+    }
 }
 
 /// What the three parts of a link share.

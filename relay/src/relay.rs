@@ -286,7 +286,8 @@ async fn accept(core: Arc<Core>, endpoint: Endpoint) {
             let Ok(Ok(connection)) = connection else { return };
             match side_of(&connection) {
                 Some(Side::Client) => session::serve(core, connection).await,
-                Some(Side::Peer) => link::accept(core, connection).await,
+                // Boxed: few connections are links, and each task is as large as its largest branch.
+                Some(Side::Peer) => Box::pin(link::accept(core, connection)).await,
                 None => connection.close(close_code(Code::ProtocolError), b"no protocol was agreed on"),
             }
         });

@@ -205,7 +205,7 @@ impl Driver {
                 }
                 drained = self.notes.drain(&mut self.notes_taken), if takes => self.take_notes(drained).await?,
                 drained = self.live.drain(&mut self.live_taken),
-                    if is_here && self.events.bytes() < EVENT_BYTES_MAX => self.take_live(drained).await,
+                    if is_here && self.events.bytes() < EVENT_BYTES_MAX => self.take_live(drained).await?,
                 count = recv.read_chunks(&mut chunks), if takes => {
                     let count = count?.ok_or(SessionEnd::Left)?;
                     self.take_chunks(&mut chunks[..count]).await?;
@@ -242,6 +242,12 @@ impl Driver {
     }
 
     async fn take_notes(&mut self, drained: Drained) -> Result<(), SessionEnd> {
+        self.handle_notes(drained)?;
+        self.carry_out().await;
+        Ok(())
+    }
+
+    fn handle_notes(&mut self, drained: Drained) -> Result<(), SessionEnd> {
         if drained != Drained::Items {
             let reason = "acks were not read for too long: connect again".to_owned();
             return Err(SessionEnd::Closed(Code::Overloaded, reason));
@@ -253,11 +259,15 @@ impl Driver {
                 self.handle(input);
             }
         }
-        self.carry_out().await;
         Ok(())
     }
 
-    async fn take_live(&mut self, drained: Drained) {
+    async fn take_live(&mut self, drained: Drained) -> Result<(), SessionEnd> {
+        // What was told before these events were queued counts before them: a shard that became ready has rows
+        // that lie below its events and were never delivered.
+        if let Some(drained) = self.notes.try_drain(&mut self.notes_taken) {
+            self.handle_notes(drained)?;
+        }
         match drained {
             Drained::Items => {
                 while let Some(Live { room, dot, frame }) = self.live_taken.pop_front() {
@@ -273,6 +283,7 @@ impl Driver {
             Drained::Closed => {}
         }
         self.carry_out().await;
+        Ok(())
     }
 
     fn handle(&mut self, input: SessionInput) {

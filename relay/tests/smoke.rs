@@ -153,6 +153,42 @@ async fn a_peer_with_another_sites_certificate_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sites_that_are_configured_differently_do_not_link_and_name_the_setting() {
+    let cluster = Cluster::new(2);
+    let one = cluster.start_unready(cluster.settings(1)).await;
+    let mut settings = cluster.settings(2);
+    settings.shards = Some(i64::from(support::SHARDS) * 2);
+    let two = cluster.start_unready(settings).await;
+    // Whoever reads the other's hello first closes the link, with the reason in it.
+    until("both sites name the setting", || {
+        [&one, &two].iter().all(|relay| relay.link_errors().iter().any(|error| error.contains("shards is")))
+    })
+    .await;
+    assert!(one.links_up().is_empty() && two.links_up().is_empty());
+    for relay in [one, two] {
+        relay.shutdown().await.expect("synced");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_relay_turns_further_clients_away_with_a_reason() {
+    let cluster = Cluster::new(1);
+    let mut settings = cluster.settings(1);
+    settings.sessions_max = Some(1);
+    let relay = cluster.start_unready(settings).await;
+    soon("ready", relay.ready()).await;
+    let endpoint = endpoint(&cluster.ca());
+    let mut first = Client::connect(&endpoint, relay.listen_address(), "first", 1).await;
+    let connecting = endpoint.connect(relay.listen_address(), "localhost").expect("a valid name");
+    let second = soon("a connection", connecting).await.expect("TLS is fine");
+    let closed = soon("the connection closes", second.closed()).await;
+    let quinn::ConnectionError::ApplicationClosed(close) = closed else { panic!("not closed by the relay: {closed}") };
+    assert_eq!(close.error_code.into_inner(), u64::from(Code::Overloaded.number()));
+    first.create_room().await;
+    relay.shutdown().await.expect("synced");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_falls_back_to_storage_and_misses_nothing() {
     const MESSAGES: usize = 400;
     let cluster = Cluster::new(1);
