@@ -111,6 +111,8 @@ pub struct Seen {
     pub ids: Vec<(u32, RequestId)>,
     /// Messages whose content was not what was sent, or that nobody sent.
     pub foreign: u64,
+    /// Rooms that the client is in from the start, or asked to join at some time: no others are to be shown to it.
+    pub asked: BTreeSet<u32>,
     /// Since when the client is a member of a room, microseconds; 0 for those from the start.
     pub joined_us: BTreeMap<u32, u64>,
     /// Rooms that the client left at some time: what it must have seen there depends on when each site knew.
@@ -120,6 +122,12 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The client is in a room from the start.
+    pub fn first_member(&mut self, room: u32) {
+        self.asked.insert(room);
+        self.joined_us.insert(room, 0);
+    }
+
     /// A message was shown; false if it was not the first time.
     pub fn show(&mut self, no: u32, id: RequestId, at_us: u64) -> bool {
         if !self.numbers.insert(no) {

@@ -63,7 +63,8 @@ pub struct Verdict {
     pub shown_twice: u64,
     /// Messages shown or read under another id than they were sent with, or in another order than their ids'. Must be 0.
     pub out_of_place: u64,
-    /// Messages that nobody sent, or whose content is not what was sent. Must be 0.
+    /// Messages that nobody sent, whose content is not what was sent, or of rooms that their reader never joined. Must
+    /// be 0.
     pub foreign: u64,
     /// Sites whose histories were read back.
     pub sites_read: u64,
@@ -190,13 +191,21 @@ fn judge_client(ledger: &Ledger, client: usize, seen: &Seen, verdict: &mut Verdi
     verdict.shown_twice += seen.twice.len() as u64;
     verdict.foreign += seen.foreign;
     for no in &seen.twice {
-        verdict.example(|| format!("client {client} was shown message {no} twice"));
+        let room = ledger.get(*no).map(|s| s.room);
+        verdict.example(|| format!("client {client} was shown message {no} of room {room:?} twice"));
     }
     if seen.foreign > 0 {
         verdict.example(|| format!("client {client} was shown {} messages that nobody sent", seen.foreign));
     }
     for (no, id) in &seen.ids {
         match ledger.get(*no) {
+            Some(sent) if !seen.asked.contains(&sent.room) => {
+                verdict.foreign += 1;
+                let room = sent.room;
+                verdict.example(|| {
+                    format!("client {client} was shown message {no} of room {room}, which it never joined")
+                });
+            }
             Some(sent) if sent.id == *id => {}
             Some(sent) => {
                 verdict.out_of_place += 1;

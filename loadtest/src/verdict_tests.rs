@@ -27,7 +27,7 @@ impl Run {
             sent.replicated_us = Some(sent.intended_us + 20);
         }
         let mut member = Seen::default();
-        member.joined_us.insert(0, 0);
+        member.first_member(0);
         for n in 0..3u32 {
             member.show(n, id(u64::from(n) + 1), 50);
         }
@@ -49,7 +49,7 @@ impl Run {
 
 fn without(run: &mut Run, client: usize, no: u32) {
     let mut seen = Seen::default();
-    seen.joined_us.insert(0, 0);
+    seen.first_member(0);
     for n in (0..3u32).filter(|n| *n != no) {
         seen.show(n, id(u64::from(n) + 1), 50);
     }
@@ -183,6 +183,17 @@ fn what_nobody_sent_is_found() {
     let mut run = Run::good();
     run.clients[0].show(500, id(9), 1);
     assert_eq!(run.judge().foreign, 1);
+}
+
+#[test]
+fn a_stranger_who_is_shown_a_rooms_messages_is_found() {
+    let mut run = Run::good();
+    let mut stranger = Seen::default();
+    stranger.show(1, id(2), 60);
+    run.clients.push(stranger);
+    let verdict = run.judge();
+    assert_eq!(verdict.foreign, 1);
+    assert!(!verdict.holds());
 }
 
 #[test]

@@ -187,6 +187,12 @@ impl Player {
         loop {
             let mut state = self.state();
             let Some(job) = state.backlog.front() else { return true };
+            let (kind, room) = (job.kind, job.room);
+            if kind == Kind::Join {
+                // Before it can be shown anything of it.
+                state.seen.asked.insert(room);
+            }
+            let Some(job) = state.backlog.front() else { return true };
             match self.hand_over(job) {
                 Ok(pending) => {
                     let Some(job) = state.backlog.pop_front() else { return true };

@@ -95,7 +95,7 @@ pub async fn make_rooms(
             if place > 0 {
                 joined.push(patiently(|| player.session.join(*id)).await.context("a member cannot join")?);
             }
-            player.state().seen.joined_us.insert(i as u32, 0);
+            player.state().seen.first_member(i as u32);
         }
     }
     all_answered(joined, replicates).await.context("joining")?;
