@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use causeway_sim::coverage::{Coverage, EXPECTED};
 use causeway_sim::trace::Trace;
-use causeway_sim::{Break, Outcome, run::{catch_panics, run as run_seed}};
+use causeway_sim::{
+    Break, Outcome,
+    run::{catch_panics, run as run_seed},
+};
 
 /// Seeds after which all of [`EXPECTED`] must have been reached.
 const SEEDS_FOR_COVERAGE: u64 = 500;
@@ -59,7 +62,11 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn replay(seed: u64, defect: Option<Break>) -> ExitCode {
     // The pipe's reader may leave: what is printed then is nobody's loss.
-    let outcome = run_seed(seed, defect, Trace::told(|line| _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"))));
+    let outcome = run_seed(
+        seed,
+        defect,
+        Trace::told(|line| _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"))),
+    );
     println!("trace {:016x}, {} events, {} virtual ms", outcome.trace_hash, outcome.events, outcome.took / 1_000);
     match outcome.violation {
         None => {
@@ -98,7 +105,12 @@ fn worker(args: &Args, next: &AtomicU64, end: u64, totals: &Mutex<Totals>) {
         totals.events += outcome.events;
         totals.coverage.merge(&outcome.coverage);
         if totals.done.is_multiple_of((args.seeds / 20).max(1)) {
-            println!("{:>7} of {} seeds, {} failed", totals.done, args.seeds, totals.failures.len() + usize::from(outcome.violation.is_some()));
+            println!(
+                "{:>7} of {} seeds, {} failed",
+                totals.done,
+                args.seeds,
+                totals.failures.len() + usize::from(outcome.violation.is_some())
+            );
         }
         if let Some(violation) = &outcome.violation {
             if totals.failures.len() < FAILURES_SHOWN_MAX {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Buf, Bytes};
 use causeway_client::machine::{
-    Change, ClosedBySite, Config, Covers, Item, LinkId as MachineLink, Machine, Now, Output, Position, Progress, RequestNo,
-    SavedCursor, SavedRequest, SiteConfig, SiteIndex, Standby, Start,
+    Change, ClosedBySite, Config, Covers, Item, LinkId as MachineLink, Machine, Now, Output, Position, Progress,
+    RequestNo, SavedCursor, SavedRequest, SiteConfig, SiteIndex, Standby, Start,
 };
 use causeway_protocol::{Message, RequestId, RoomId, SiteId, UserId, Vector, wire};
 

@@ -54,6 +54,7 @@ pub const EXPECTED: &[&str] = &[
     "frame reordered",
     "fsync failed",
     "gap told",
+    "gate overflowed",
     "gated",
     "history read",
     "old copy restored",

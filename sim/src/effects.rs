@@ -175,7 +175,12 @@ impl World {
     }
 
     /// A session asked for this.
-    pub fn submit_to_shard(&mut self, id: SiteId, shard: ShardId, submission: causeway_replica::io::Submission) -> Step {
+    pub fn submit_to_shard(
+        &mut self,
+        id: SiteId,
+        shard: ShardId,
+        submission: causeway_replica::io::Submission,
+    ) -> Step {
         let now = self.now();
         let request: Result<wire::Request, _> = causeway_protocol::Message::decode(submission.request.clone());
         let place = request.ok().and_then(|r| Some((RoomId::from_wire(&r.room).ok()?, RequestId::from_wire(&r.id?))));

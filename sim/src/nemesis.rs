@@ -213,7 +213,8 @@ impl World {
 
     fn cut_for(&mut self, from: Place, to: Place, duration: u64) {
         self.net.cut(from, to);
-        self.trace.note(self.queue.now(), "cut", &[duration], || format!("{from:?} to {to:?} for {} ms", duration / MS));
+        self.trace
+            .note(self.queue.now(), "cut", &[duration], || format!("{from:?} to {to:?} for {} ms", duration / MS));
         self.queue.after(duration, Event::Undo(Undo::Mend(from, to)));
     }
 
@@ -315,7 +316,8 @@ impl World {
             let key = Key::Request(*room, *id).encode();
             let row = |site: &crate::sites::Site| site.disk.synced().get(Cf::Request, &key).ok().flatten();
             let here = self.sites.iter().find(|s| s.id == site).and_then(row);
-            let on_one = here.is_some_and(|row| wire::RequestRow::decode(row).is_ok()) && !others().any(|s| row(s).is_some());
+            let on_one =
+                here.is_some_and(|row| wire::RequestRow::decode(row).is_ok()) && !others().any(|s| row(s).is_some());
             let lost_before = !self.nemesis.destroyed.is_empty();
             if on_one && lost_before {
                 return Ok(false);

@@ -38,7 +38,8 @@ impl<T> Pipes<T> {
     /// A new one, on which nothing arrives before `from_at`.
     pub fn open(&mut self, from: Place, to: Place, from_at: Micros) -> PipeId {
         self.next += 1;
-        let pipe = Pipe { from, to, in_flight: VecDeque::new(), bytes: 0, held_up: 0, last_arrival: from_at, slowness: 0 };
+        let pipe =
+            Pipe { from, to, in_flight: VecDeque::new(), bytes: 0, held_up: 0, last_arrival: from_at, slowness: 0 };
         self.pipes.insert(PipeId(self.next), pipe);
         PipeId(self.next)
     }

@@ -1,6 +1,8 @@
 //! What a seed decides before the run: its size, and which faults are on (swarm testing, Groce et al., 2012: a
 //! run with every fault on hides what needs some of them off).
 
+use causeway_replica::shard::Bounds;
+
 use crate::network::Weather;
 use crate::queue::{MS, Micros, SECOND};
 use crate::rng::Rng;
@@ -79,6 +81,8 @@ pub struct Plan {
     pub log_bytes_max: u64,
     /// Mean time of a sync.
     pub sync_time: Micros,
+    /// Bounds of each shard's buffers and steps.
+    pub bounds: Bounds,
 }
 
 /// How long the healed system may take to converge and to drain every outbox.
@@ -135,6 +139,23 @@ impl Plan {
             resume_ops_max: if rng.percent(50) { rng.within(5, 30) as usize } else { 2_000 },
             log_bytes_max: if faults.short_log { rng.within(500, 8_000) } else { 64 << 20 },
             sync_time: rng.within(1, 12) * MS,
+            bounds: bounds(rng),
         }
+    }
+}
+
+/// A relay's bounds, or such small ones that a run reaches them.
+fn bounds(rng: &mut Rng) -> Bounds {
+    if rng.percent(40) {
+        return Bounds::DEFAULT;
+    }
+    Bounds {
+        page_bytes_max: rng.within(200, 6_000) as usize,
+        merge_rows_max: rng.within(1, 20) as usize,
+        waiting_bytes_max: rng.within(1_000, 40_000) as usize,
+        in_flight_bytes_max: rng.within(500, 20_000) as usize,
+        frame_bytes_max: rng.within(200, 5_000) as usize,
+        pump_rows_max: rng.within(2, 200) as usize,
+        tail_bytes_max: rng.within(200, 20_000) as usize,
     }
 }

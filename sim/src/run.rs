@@ -170,7 +170,8 @@ impl World {
             for room in self.rooms_of(number) {
                 let durable = &self.sites[0].truth[usize::from(self.shard_of(&room).0)];
                 let has = client.committed(&room);
-                let lacks = |dots: &Vec<Dot>| dots.iter().any(|d| durable.covers(d)) && !dots.iter().any(|d| has.covers(d));
+                let lacks =
+                    |dots: &Vec<Dot>| dots.iter().any(|d| durable.covers(d)) && !dots.iter().any(|d| has.covers(d));
                 if let Some((id, dots)) = self.checks.ops.of_room(room).find(|(_, dots)| lacks(dots)) {
                     return Some(format!("client {number} lacks {id:?} {dots:?} of {room:?}: it has {has:?}"));
                 }
@@ -226,10 +227,21 @@ impl World {
                     };
                     let all: Vec<RequestId> = self.checks.ops.kept_of_room(room, reader.truth);
                     if back != forth || back != all {
-                        let detail = format!("{:?} {room:?}: {} back, {} forth, {} are", site.id, back.len(), forth.len(), all.len());
+                        let detail = format!(
+                            "{:?} {room:?}: {} back, {} forth, {} are",
+                            site.id,
+                            back.len(),
+                            forth.len(),
+                            all.len()
+                        );
                         return broken("no id twice in a read, none missing", detail);
                     }
-                    let newest = causeway_protocol::wire::HistoryRequest { room: room.to_wire(), from: None, forward: false, limit: 1 };
+                    let newest = causeway_protocol::wire::HistoryRequest {
+                        room: room.to_wire(),
+                        from: None,
+                        forward: false,
+                        limit: 1,
+                    };
                     if let Some(page) = reader.page(&newest)? {
                         unread_checks += 1;
                         reader.unread_is_right(room, page.unread)?;
@@ -246,8 +258,7 @@ impl World {
         self.coverage.add("unread checked", unread_checks);
         for (place, sent) in self.checks.sends.iter() {
             let in_outbox = self.clients[sent.client].saved().any(|saved| (saved.room, saved.id) == *place);
-            let losses =
-                finals::Losses { disks: &self.nemesis.destroyed, devices: &self.clients[sent.client].lost_at };
+            let losses = finals::Losses { disks: &self.nemesis.destroyed, devices: &self.clients[sent.client].lost_at };
             finals::kept(place, sent, !read_somewhere_not.contains(place), in_outbox, &losses)?;
         }
         Ok(())

@@ -36,8 +36,11 @@ impl World {
         let now = self.now();
         let number = SessionId(self.fresh());
         let plan = &self.plan;
-        let limits =
-            SessionLimits { submits_max: 64, resume_ops_max: plan.resume_ops_max, gap_page_max: plan.resume_ops_max.min(20) };
+        let limits = SessionLimits {
+            submits_max: 64,
+            resume_ops_max: plan.resume_ops_max,
+            gap_page_max: plan.resume_ops_max.min(20),
+        };
         let shard_count = plan.shards;
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
         let (site, client, epoch) = (conn.site, conn.client, conn.client_epoch);
@@ -59,8 +62,7 @@ impl World {
             tokenless: true,
             limits,
         };
-        let hosted =
-            Hosted { session: ServerSession::new(config), conn: id, live: VecDeque::new(), overflowed: false };
+        let hosted = Hosted { session: ServerSession::new(config), conn: id, live: VecDeque::new(), overflowed: false };
         process.sessions.insert(number, hosted);
         let delay = self.net.stream_delay(Place::Site(site), Place::Client(client));
         self.trace.note(now, "session", &[site.0.into(), number.0], || {
@@ -84,7 +86,9 @@ impl World {
         let Some(wire::client_frame::Frame::Hello(mut hello)) = frame.frame else { return frame };
         let mut joined = vec![Vector::new(); self.plan.shards.into()];
         for cursor in &hello.cursors {
-            if let (Ok(room), Ok(vector)) = (RoomId::from_wire(&cursor.room), Vector::from_wire_opt(cursor.vector.as_ref())) {
+            if let (Ok(room), Ok(vector)) =
+                (RoomId::from_wire(&cursor.room), Vector::from_wire_opt(cursor.vector.as_ref()))
+            {
                 joined[usize::from(room.shard(self.plan.shards).0)].join(&vector);
             }
         }
@@ -351,11 +355,19 @@ fn words(output: &SessionOutput) -> String {
                 format!("event {:?} in {:?}", dot, RoomId::from_wire(&event.room))
             }
             Some(wire::event_frame::Frame::CaughtUp(caught)) => {
-                format!("caught up {:?} {:?}", RoomId::from_wire(&caught.room), Vector::from_wire_opt(caught.vector.as_ref()))
+                format!(
+                    "caught up {:?} {:?}",
+                    RoomId::from_wire(&caught.room),
+                    Vector::from_wire_opt(caught.vector.as_ref())
+                )
             }
             Some(wire::event_frame::Frame::Gap(gap)) => format!("gap {:?}", RoomId::from_wire(&gap.room)),
-            Some(wire::event_frame::Frame::RoomOpened(opened)) => format!("opened {:?}", RoomId::from_wire(&opened.room)),
-            Some(wire::event_frame::Frame::RoomClosed(closed)) => format!("closed {:?}", RoomId::from_wire(&closed.room)),
+            Some(wire::event_frame::Frame::RoomOpened(opened)) => {
+                format!("opened {:?}", RoomId::from_wire(&opened.room))
+            }
+            Some(wire::event_frame::Frame::RoomClosed(closed)) => {
+                format!("closed {:?}", RoomId::from_wire(&closed.room))
+            }
             None => "nothing".into(),
         },
         SessionOutput::Control(frame) => format!("control {} bytes", frame.len()),

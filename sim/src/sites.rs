@@ -175,6 +175,7 @@ impl World {
         let open = |shard| {
             let mut shard = Shard::open(config(shard), site.disk.visible(), at)?;
             shard.sabotage(sabotage);
+            shard.bound(plan.bounds);
             Ok(shard)
         };
         let shards = no_view_error((0..plan.shards).map(open).collect::<Result<Vec<_>, _>>())?;

@@ -235,7 +235,7 @@ fn shard_frames(out: &mut Vec<Sample>) {
     let ack = wire::PeerAck { vector: Some(vector()) };
     let bucket = wire::BucketDigest { bucket: 255, touch: HASH, hash: HASH };
     let digest = wire::Digest { buckets: vec![bucket.clone()] };
-    let ask = wire::SnapshotAsk { transfer: 300, after: TEXT };
+    let ask = wire::SnapshotAsk { transfer: 300, after: TEXT, vector: None };
     let row = wire::Row { family: 2, key: TEXT, value: bytes("value") };
     let page = wire::SnapshotPage { transfer: 300, vector: Some(vector()), rows: vec![row.clone()], done: true };
     let mark = wire::ReadMark { room: ROOM, user: "ann".into(), vector: Some(vector()) };
@@ -255,7 +255,7 @@ fn shard_frames(out: &mut Vec<Sample>) {
     samples!(out, PeerAck: ack);
     samples!(out, Digest: digest);
     samples!(out, BucketDigest: bucket);
-    samples!(out, SnapshotAsk: ask);
+    samples!(out, SnapshotAsk: wire::SnapshotAsk { vector: Some(vector()), ..ask });
     samples!(out, SnapshotPage: page);
     samples!(out, Row: row);
     samples!(out, ReadMarks: marks);

@@ -6,9 +6,6 @@ use causeway_protocol::{Dot, Origin, Vector};
 
 use crate::request::Op;
 
-/// Bytes of ops that may wait in one shard. Beyond it all are dropped and asked for again.
-const WAITING_BYTES_MAX: usize = 4 << 20;
-
 /// Ops whose time has not come.
 #[derive(Default)]
 pub(super) struct Gate {
@@ -19,14 +16,14 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Takes an op in. `false`: the buffer was full, and everything that waited is gone.
-    pub fn push(&mut self, op: Op, mono_ms: u64) -> bool {
+    /// Takes an op in. `false`: the buffer was full, and everything that waited is gone, to be asked for again.
+    pub fn push(&mut self, op: Op, mono_ms: u64, bytes_max: usize) -> bool {
         self.since_ms.get_or_insert(mono_ms);
         self.bytes += op.len();
         if let Some(old) = self.waiting.insert(op.dot, op) {
             self.bytes -= old.len();
         }
-        let fits = self.bytes <= WAITING_BYTES_MAX;
+        let fits = self.bytes <= bytes_max;
         if !fits {
             self.waiting.clear();
             self.bytes = 0;

@@ -7,6 +7,7 @@
 
 mod accept;
 mod apply;
+mod bounds;
 mod digest;
 mod gate;
 mod marks;
@@ -29,6 +30,7 @@ use crate::io::{Counters, Input, Now, Output, Outputs, ShardConfig, Ticket};
 use crate::key::{Key, origins_range};
 use crate::view::{Cf, View, ViewError};
 use accept::Referring;
+pub use bounds::Bounds;
 use digest::Buckets;
 use gate::Gate;
 use peers::Peer;
@@ -68,6 +70,7 @@ const STALLED_MAX: usize = 1_024;
 /// One shard's replica at one node.
 pub struct Shard {
     config: ShardConfig,
+    bounds: Bounds,
     hlc: Hlc,
     applied: Vector,
     durable: Vector,
@@ -174,8 +177,15 @@ impl Shard {
             watermarks: BTreeMap::new(),
             #[cfg(feature = "sabotage")]
             sabotage: None,
+            bounds: Bounds::DEFAULT,
             config,
         })
+    }
+
+    /// Replaces the bounds of its buffers and steps, for the simulator.
+    #[cfg(feature = "sabotage")]
+    pub fn bound(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
     }
 
     /// Switches a deliberate defect on, for the simulator's proof that its checkers see it.

@@ -17,17 +17,6 @@ use crate::key::Key;
 use crate::request::{Op, Request, chain_hash};
 use crate::view::{Cf, ViewError};
 
-/// Bytes of ops on their way to one peer, not acknowledged yet.
-const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
-/// Bytes of ops in one frame: well below the frame limit, with one more op of the largest size.
-const FRAME_BYTES_MAX: usize = 256 << 10;
-/// Order rows that one pump looks at, so that no step takes long.
-const PUMP_ROWS_MAX: usize = 2_048;
-
-const _: () = assert!(
-    FRAME_BYTES_MAX + causeway_protocol::limits::BODY_BYTES_MAX + 8 * 1024 < causeway_protocol::limits::FRAME_BYTES_MAX
-);
-
 /// What we know of one peer's replica.
 #[derive(Default)]
 pub(super) struct Peer {
@@ -49,8 +38,8 @@ pub(super) struct Peer {
     forward_next: u64,
     /// Forwarding goes below this: what was durable a while ago.
     forward_limit: u64,
-    in_flight: VecDeque<(Dot, usize)>,
-    in_flight_bytes: usize,
+    own: Flight,
+    forwarded: Flight,
     /// When the in-flight ops last made progress.
     progress_ms: u64,
     /// When it last had everything that is durable here.
@@ -67,13 +56,19 @@ pub(super) struct Peer {
     pub digest_due: BTreeSet<u16>,
 }
 
+/// Ops of one lane on their way, not acknowledged yet, in apply order.
+#[derive(Default)]
+struct Flight {
+    ops: VecDeque<(Dot, usize)>,
+    bytes: usize,
+}
+
 impl Peer {
     fn rewind(&mut self, start: u64, mono_ms: u64) {
         self.sent = Vector::new();
         self.own_next = start;
         self.forward_next = start;
-        self.in_flight.clear();
-        self.in_flight_bytes = 0;
+        (self.own, self.forwarded) = (Flight::default(), Flight::default());
         self.progress_ms = mono_ms;
     }
 
@@ -82,10 +77,16 @@ impl Peer {
         if self.acked.covers_all(durable) { 0 } else { mono_ms.saturating_sub(self.caught_up_ms) }
     }
 
+    fn nothing_in_flight(&self) -> bool {
+        self.own.ops.is_empty() && self.forwarded.ops.is_empty()
+    }
+
     fn note_acked(&mut self, mono_ms: u64) {
-        while let Some((_, bytes)) = self.in_flight.pop_front_if(|(dot, _)| self.acked.covers(dot)) {
-            self.in_flight_bytes -= bytes;
-            self.progress_ms = mono_ms;
+        for flight in [&mut self.own, &mut self.forwarded] {
+            while let Some((_, bytes)) = flight.ops.pop_front_if(|(dot, _)| self.acked.covers(dot)) {
+                flight.bytes -= bytes;
+                self.progress_ms = mono_ms;
+            }
         }
     }
 }
@@ -213,12 +214,15 @@ impl Shard {
 
     fn pump_lane(&self, tx: &mut Tx<'_>, site: SiteId, peer: &mut Peer, lane: Lane) -> Result<(), ViewError> {
         let mut frame = (Vec::new(), 0);
-        for _ in 0..PUMP_ROWS_MAX {
+        for _ in 0..self.bounds.pump_rows_max {
             let (order, limit) = match lane {
                 Lane::Own => (peer.own_next, self.order_durable),
                 Lane::Forward => (peer.forward_next, peer.forward_limit.min(self.order_durable)),
             };
-            if order >= limit || peer.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
+            // Each lane has a window of its own: ops of one wait for ops of the other, and of all unacknowledged
+            // ones the first in apply order, which waits for none, is always within its lane's.
+            let flight = if lane == Lane::Own { &peer.own } else { &peer.forwarded };
+            if order >= limit || flight.bytes >= self.bounds.in_flight_bytes_max {
                 break;
             }
             match lane {
@@ -231,15 +235,16 @@ impl Shard {
             };
             let Some((dot, op)) = self.op_at(tx, order, wanted)? else { continue };
             let bytes = op.header.len() + op.body.as_ref().map_or(0, bytes::Bytes::len);
-            if peer.in_flight.is_empty() {
+            if peer.nothing_in_flight() {
                 peer.progress_ms = tx.now.mono_ms;
             }
             peer.sent.raise(dot);
-            peer.in_flight.push_back((dot, bytes));
-            peer.in_flight_bytes += bytes;
+            let flight = if lane == Lane::Own { &mut peer.own } else { &mut peer.forwarded };
+            flight.ops.push_back((dot, bytes));
+            flight.bytes += bytes;
             frame.0.push(op);
             frame.1 += bytes;
-            if frame.1 >= FRAME_BYTES_MAX {
+            if frame.1 >= self.bounds.frame_bytes_max {
                 self.send_ops(tx, site, std::mem::take(&mut frame.0));
                 frame.1 = 0;
             }
@@ -317,7 +322,7 @@ impl Shard {
             return self.apply_peer_op(tx, from, op);
         }
         self.counters.gated += 1;
-        if !self.gate.push(op, tx.now.mono_ms) {
+        if !self.gate.push(op, tx.now.mono_ms, self.bounds.waiting_bytes_max) {
             self.counters.gated_dropped += 1;
         }
         Ok(())
@@ -380,7 +385,8 @@ impl Shard {
         let gap = self.gate.since_ms.map(|since| since + timers::GAP_MS);
         let of_peer = |peer: &Peer| {
             let hello = (!peer.hello).then_some(peer.hello_at);
-            let resend = (!peer.in_flight.is_empty()).then_some(peer.progress_ms + timers::RETRANSMIT_MS);
+            let lags = !peer.nothing_in_flight() || (peer.hello && !peer.acked.covers_all(&self.durable));
+            let resend = lags.then_some(peer.progress_ms + timers::RETRANSMIT_MS);
             let forward = (peer.hello && peer.forward_next < self.order_durable).then_some(self.forward_at);
             [hello, resend, forward].into_iter().flatten().min()
         };
@@ -409,9 +415,9 @@ impl Shard {
         for site in sites {
             let Some(peer) = self.peers.get(&site) else { continue };
             let overdue = now >= peer.progress_ms + timers::RETRANSMIT_MS;
-            let stale = !peer.in_flight.is_empty() && overdue;
+            let stale = !peer.nothing_in_flight() && overdue;
             // It lacks something, and nothing is on its way: what it holds by our belief may be a late hello's.
-            let silent = peer.hello && peer.in_flight.is_empty() && overdue && !peer.acked.covers_all(&self.durable);
+            let silent = peer.hello && peer.nothing_in_flight() && overdue && !peer.acked.covers_all(&self.durable);
             if stuck || silent || (!peer.hello && now >= peer.hello_at) {
                 self.send_hello(tx, site, true);
             }

@@ -92,7 +92,7 @@ impl Shard {
                         if let Some(frame) = event {
                             effects.push(Output::Deliver { room: op.request.room, dot: op.dot, frame });
                         }
-                        self.tail.push(order, op);
+                        self.tail.push(order, op, self.bounds.tail_bytes_max);
                     }
                     Pending::Membership { room, user, member } => {
                         effects.push(Output::Membership { room, user, member });
@@ -173,14 +173,11 @@ pub(super) struct Tail {
     bytes: usize,
 }
 
-/// Bytes of ops that a shard keeps for its links.
-const TAIL_BYTES_MAX: usize = 128 << 10;
-
 impl Tail {
-    fn push(&mut self, order: u64, op: Op) {
+    fn push(&mut self, order: u64, op: Op, bytes_max: usize) {
         self.bytes += op.len();
         self.ops.push_back((order, op));
-        while self.bytes > TAIL_BYTES_MAX
+        while self.bytes > bytes_max
             && let Some((_, old)) = self.ops.pop_front()
         {
             self.bytes -= old.len();

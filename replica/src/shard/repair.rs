@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow::Continue;
 
 use bytes::Bytes;
-use causeway_protocol::{Message, RoomId, wire};
+use causeway_protocol::{Message, RoomId, Vector, wire};
 
 use super::Shard;
 use super::digest::{Bucket, canonical_request, element_bucket, request_bucket};
@@ -47,7 +47,7 @@ impl Shard {
 
     /// Computes a room's rows from its ops, and writes those of the bucket that differ.
     fn rebuild_room(&mut self, tx: &mut Tx<'_>, room: RoomId, bucket: u16) -> Result<(), ViewError> {
-        let rebuilt = self.replay(tx, room)?;
+        let rebuilt = self.replay(tx, room, None)?;
         let in_bucket = |key: &Key| match key {
             Key::Request(room, id) => request_bucket(room, *id) == bucket,
             _ => element_bucket(&room) == bucket,
@@ -81,7 +81,8 @@ impl Shard {
     }
 
     /// The rows that a room's ops make, applied in the order of their sites' clocks, which respects causality.
-    fn replay(&self, tx: &Tx<'_>, room: RoomId) -> Result<MemView, ViewError> {
+    /// `within`: only ops that it covers.
+    pub(super) fn replay(&self, tx: &Tx<'_>, room: RoomId, within: Option<&Vector>) -> Result<MemView, ViewError> {
         let (start, end) = prefix_range(&room.0);
         let mut headers = Vec::new();
         tx.overlay().scan(Cf::Op, &start, &end, &mut |_, value| {
@@ -92,6 +93,7 @@ impl Shard {
             .into_iter()
             .map(|header| Op::decode(self.config.shard, header, None).map_err(|e| corrupt(Cf::Op, e.to_string())))
             .collect::<Result<Vec<Op>, _>>()?;
+        ops.retain(|op| within.is_none_or(|within| within.covers(&op.dot)));
         ops.sort_by_key(|op| (op.stamp, op.dot));
         let mut scratch = Shard::open(self.config.clone(), &MemView::default(), tx.now)?;
         let mut rows = MemView::default();

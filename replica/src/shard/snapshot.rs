@@ -24,10 +24,6 @@ use crate::key::{Key, prefix_range, shard_rooms_range, staged_range};
 use crate::request::{Request, chain_hash};
 use crate::view::{Cf, View, ViewError};
 
-/// Bytes of rows in one page.
-const PAGE_BYTES_MAX: usize = 384 << 10;
-/// Request rows merged in one step.
-const MERGE_ROWS_MAX: usize = 512;
 /// The families that travel, in the order of their numbers, so that a row's place compares as bytes do.
 const FAMILIES: [Cf; 3] = [Cf::Op, Cf::Request, Cf::Element];
 
@@ -36,6 +32,8 @@ const FAMILIES: [Cf; 3] = [Cf::Op, Cf::Request, Cf::Element];
 pub(super) struct Ask {
     transfer: u64,
     after: Bytes,
+    /// What the transfer is of, from its second page on.
+    vector: Option<Vector>,
 }
 
 /// A snapshot that is arriving or being merged here.
@@ -90,7 +88,8 @@ impl Shard {
         ask: wire::SnapshotAsk,
     ) -> Result<(), ViewError> {
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.ask = Some(Ask { transfer: ask.transfer, after: ask.after });
+            let vector = ask.vector.as_ref().and_then(|vector| Vector::from_wire(vector).ok());
+            peer.ask = Some(Ask { transfer: ask.transfer, after: ask.after, vector });
         }
         self.serve_snapshot_asks(tx)
     }
@@ -119,7 +118,7 @@ impl Shard {
     fn page(&self, tx: &Tx<'_>, ask: &Ask) -> Result<wire::SnapshotPage, ViewError> {
         let mut page = wire::SnapshotPage {
             transfer: ask.transfer,
-            vector: Some(self.durable.to_wire()),
+            vector: Some(ask.vector.as_ref().unwrap_or(&self.durable).to_wire()),
             rows: Vec::new(),
             done: true,
         };
@@ -131,21 +130,67 @@ impl Shard {
                 Some((family, _)) if *family > cf as u8 => continue,
                 _ => start.clone(),
             };
-            tx.overlay().scan(cf, &from, &end, &mut |key, value| {
+            let mut push = |key: &[u8], value: &[u8]| {
                 bytes += key.len() + value.len() + 16;
                 page.rows.push(wire::Row {
                     family: cf as u32,
                     key: Bytes::copy_from_slice(key),
                     value: Bytes::copy_from_slice(value),
                 });
-                page.done = bytes < PAGE_BYTES_MAX;
+                page.done = bytes < self.bounds.page_bytes_max;
                 if page.done { Continue(()) } else { Break(()) }
-            })?;
+            };
+            if cf == Cf::Element {
+                self.element_rows_of(tx, ask.vector.as_ref(), &from, &end, &mut push)?;
+            } else {
+                tx.overlay().scan(cf, &from, &end, &mut push)?;
+            }
             if !page.done {
                 break;
             }
         }
         Ok(page)
+    }
+
+    /// Element rows as a transfer's vector has them. Ops and requests name their dots, so that the asker can leave
+    /// out what is later than the transfer; an element does not say what is missing from it. So a room that was
+    /// written since the transfer began is computed again from the ops that the transfer has.
+    fn element_rows_of(
+        &self,
+        tx: &Tx<'_>,
+        vector: Option<&Vector>,
+        from: &Bytes,
+        end: &Bytes,
+        push: &mut crate::view::Visit<'_>,
+    ) -> Result<(), ViewError> {
+        let Some(vector) = vector else { return tx.overlay().scan(Cf::Element, from, end, push) };
+        let mut from = from.clone();
+        loop {
+            let mut room = None;
+            tx.overlay().scan(Cf::Element, &from, end, &mut |key, _| {
+                room = key.get(..RoomId::LEN).and_then(|room| RoomId::from_wire(room).ok());
+                Break(())
+            })?;
+            let Some(room) = room else { return Ok(()) };
+            let room_end = prefix_range(&room.0).1;
+            let mut full = false;
+            let mut visit = |key: &[u8], value: &[u8]| {
+                let flow = push(key, value);
+                full = flow.is_break();
+                flow
+            };
+            let head: wire::HeadRow = tx.get(&Key::Head(room))?.unwrap_or_default();
+            let touch = Vector::from_wire_opt(head.touch.as_ref()).unwrap_or_default();
+            if vector.covers_all(&touch) {
+                tx.overlay().scan(Cf::Element, &from, &room_end, &mut visit)?;
+            } else {
+                self.replay(tx, room, Some(vector))?.scan(Cf::Element, &from, &room_end, &mut visit)?;
+            }
+            if full {
+                return Ok(());
+            }
+            from = room_end;
+        }
     }
 }
 
@@ -202,7 +247,8 @@ impl Shard {
     fn ask_page(&mut self, tx: &mut Tx<'_>) {
         let Some(merge) = &mut self.merge else { return };
         merge.asked_ms = tx.now.mono_ms;
-        let ask = wire::SnapshotAsk { transfer: merge.transfer, after: merge.after.clone() };
+        let vector = merge.vector.as_ref().map(Vector::to_wire);
+        let ask = wire::SnapshotAsk { transfer: merge.transfer, after: merge.after.clone(), vector };
         tx.emit(Output::ToPeer(merge.from, self.config.frame(Frame::SnapshotAsk(ask))));
     }
 
@@ -429,7 +475,7 @@ impl Shard {
         for cf in [Cf::Request, Cf::Op] {
             let range = self.staged_room(cf, room);
             let skip = staged_range(self.config.shard, cf).0.len();
-            let rows = some_rows_of(tx, Cf::Local, &range, skip, MERGE_ROWS_MAX)?;
+            let rows = some_rows_of(tx, Cf::Local, &range, skip, self.bounds.merge_rows_max)?;
             if rows.is_empty() {
                 continue;
             }

@@ -59,8 +59,18 @@ pub fn differences(stores: &[(SiteId, &MemView)]) -> Vec<String> {
         }
     }
     let told = |cf: Cf, value: Bytes| match cf {
-        Cf::Request => format!("{:?}", wire::RequestRow::decode(value).map(|row| row.dots.iter().map(Dot::from_wire).collect::<Result<Vec<_>, _>>())),
-        Cf::Element => format!("{:?}", wire::ElementRow::decode(value).map(|row| row.tags.iter().map(RequestId::from_wire).collect::<Vec<_>>())),
+        Cf::Request => format!(
+            "{:?}",
+            wire::RequestRow::decode(value).map(|row| row
+                .dots
+                .iter()
+                .map(Dot::from_wire)
+                .collect::<Result<Vec<_>, _>>())
+        ),
+        Cf::Element => format!(
+            "{:?}",
+            wire::ElementRow::decode(value).map(|row| row.tags.iter().map(RequestId::from_wire).collect::<Vec<_>>())
+        ),
         _ => format!("{value:?}"),
     };
     let mut lines = Vec::new();
@@ -88,7 +98,10 @@ pub fn same_rows(stores: &[(SiteId, &MemView)]) -> Verdict {
                     let (a, b) = (Key::decode(cf, key), Key::decode(cf, their.0));
                     let heads = (wire::HeadRow::decode(value.clone()), wire::HeadRow::decode(their.1.clone()));
                     let heads = if cf == Cf::Head { format!("{heads:?}") } else { String::new() };
-                    return broken("convergence", format!("{first:?} has {a:?}, {site:?} has {b:?}: they differ {heads}"));
+                    return broken(
+                        "convergence",
+                        format!("{first:?} has {a:?}, {site:?} has {b:?}: they differ {heads}"),
+                    );
                 }
             }
             if let Some((key, _)) = theirs.next() {

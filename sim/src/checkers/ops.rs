@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use causeway_protocol::{Dot, Hash16, Message, Origin, RequestId, RoomId, ShardId, SiteId, Stamp, Vector, hash16, wire};
+use causeway_protocol::{
+    Dot, Hash16, Message, Origin, RequestId, RoomId, ShardId, SiteId, Stamp, Vector, hash16, wire,
+};
 use causeway_replica::key::{self, Key};
 use causeway_replica::view::{Batch, Cf, View};
 
@@ -69,9 +71,7 @@ impl Ops {
 
     /// Every request of a room, with its dots.
     pub fn of_room(&self, room: RoomId) -> impl Iterator<Item = (&RequestId, &Vec<Dot>)> {
-        self.by_request
-            .range((room, RequestId::MIN)..=(room, RequestId::MAX))
-            .map(|((_, id), dots)| (id, dots))
+        self.by_request.range((room, RequestId::MIN)..=(room, RequestId::MAX)).map(|((_, id), dots)| (id, dots))
     }
 
     /// A room's requests of which any dot is within a vector, by place.
@@ -85,14 +85,7 @@ impl Ops {
     }
 
     /// A site has written a batch; `view` shows it.
-    pub fn written(
-        &mut self,
-        site: SiteId,
-        own: Origin,
-        shard_count: u16,
-        batch: &Batch,
-        view: &dyn View,
-    ) -> Verdict {
+    pub fn written(&mut self, site: SiteId, own: Origin, shard_count: u16, batch: &Batch, view: &dyn View) -> Verdict {
         let mut order: BTreeMap<ShardId, Vec<(u64, Dot)>> = BTreeMap::new();
         let mut raised: BTreeMap<ShardId, Vector> = BTreeMap::new();
         for (cf, key, value) in batch.rows() {

@@ -66,7 +66,10 @@ impl Reader<'_> {
                 };
             }
             if request.from.is_none() {
-                return broken("pages end", format!("{:?}: an empty page of {room:?} says that there is more", self.site));
+                return broken(
+                    "pages end",
+                    format!("{:?}: an empty page of {room:?} says that there is more", self.site),
+                );
             }
         }
         broken("pages end", format!("{:?}: {room:?} has no end", self.site))
