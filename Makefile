@@ -5,10 +5,11 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/causeway
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/release
 TOOLS := $(CACHE)/tools
+CHAT_DIR ?= /tmp/causeway-chat
 # The whole workspace, always: with one set of features no crate is built twice.
 CARGO_FLAGS := --release --workspace --locked
 
-.PHONY: demo test check sim loom bench build deps fmt
+.PHONY: demo test check sim loom bench build deps fmt chat chat-sites
 
 demo: build
 	$(BIN)/causeway-loadtest demo $(ARGS)
@@ -16,9 +17,9 @@ demo: build
 build: deps
 	cargo build $(CARGO_FLAGS)
 
-test: deps
+# The system tests start relays as processes, so the binaries are built first.
+test: build loom
 	cargo test $(CARGO_FLAGS)
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p causeway-mailbox
 	$(BIN)/causeway-sim --seeds $(or $(SEEDS),300)
 
 check: deps $(TOOLS)/bin/cargo-deny
@@ -26,6 +27,15 @@ check: deps $(TOOLS)/bin/cargo-deny
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	$(TOOLS)/bin/cargo-deny --offline --locked check bans licenses sources
 	cargo test $(CARGO_FLAGS) -p causeway-tests --test tidy
+
+# Three sites on loopback, until Ctrl-C; their addresses and CA stay the same.
+chat-sites: build
+	$(BIN)/causeway-loadtest sites --dir $(CHAT_DIR)
+
+# Somebody who talks: make chat USER=ann ROOM=lobby
+chat: deps
+	cargo build $(CARGO_FLAGS) --example chat
+	$(BIN)/examples/chat --user $(USER) --room $(or $(ROOM),lobby) --ca $(CHAT_DIR)/certs/ca.pem --sites $$(cat $(CHAT_DIR)/addresses)
 
 sim:
 	cargo run --release --locked -p causeway-sim -- --seeds $(or $(SEEDS),1000)

@@ -1,0 +1,11 @@
+//! The whole system: relays as processes, clients over real sockets, faults. Nothing here waits for a fixed time
+//! where it can wait for a condition; the limits are guards against hanging.
+
+mod bad_config;
+mod bad_frames;
+mod cut_off;
+mod failover;
+mod old_disk;
+mod slow_reader;
+mod smoke;
+mod system;
