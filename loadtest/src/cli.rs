@@ -34,6 +34,19 @@ pub enum Command {
     Replay(ReplayArgs),
     /// The yardstick: fan-out at full speed or at a rate, in figures
     Fanout(FanoutArgs),
+    /// Sites on loopback to try things on, until Ctrl-C
+    Sites(SitesArgs),
+}
+
+/// A cluster to try things on.
+#[derive(Args, Debug)]
+pub struct SitesArgs {
+    /// Sites to start
+    #[arg(long, default_value_t = 3)]
+    pub sites: usize,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
 }
 
 /// How sites are started.
@@ -124,9 +137,9 @@ pub struct ReplayArgs {
     #[arg(long, default_value_t = 80_000)]
     pub limit_messages: usize,
     /// Sites that run already, host:port of each in the order of their numbers; then no fault is made
-    #[arg(long, value_delimiter = ',', requires = "ca")]
+    #[arg(long, value_delimiter = ',', requires_all = ["ca", "admin"])]
     pub connect: Vec<String>,
-    /// Their admin pages, ip:port each: to compare their hashes
+    /// Their admin pages, ip:port each, in the same order: without them nobody could compare hashes
     #[arg(long, value_delimiter = ',')]
     pub admin: Vec<SocketAddr>,
     /// PEM file of the authority that signed their certificates
@@ -186,7 +199,7 @@ pub fn run_blocking(cli: Cli) -> Result<bool> {
     const THREADS: usize = 2;
     let mut builder = match cli.command {
         Command::Fanout(_) => tokio::runtime::Builder::new_current_thread(),
-        Command::Demo(_) | Command::Replay(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Demo(_) | Command::Replay(_) | Command::Sites(_) => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = builder.worker_threads(THREADS).enable_all().build().context("no runtime")?;
     runtime.block_on(async {
@@ -204,6 +217,10 @@ pub async fn run(cli: Cli) -> Result<bool> {
         Command::Demo(args) => demo(args).await,
         Command::Replay(args) => replay(args).await,
         Command::Fanout(args) => run_fanout(args).await,
+        Command::Sites(args) => {
+            let (config, _temporary) = cluster_config(&args.site, args.sites, Fault::None, 0)?;
+            match crate::sites::run(config).await? {}
+        }
     }
 }
 
@@ -246,7 +263,7 @@ async fn replay(args: ReplayArgs) -> Result<bool> {
     }
     let ca = args.ca.context("--connect needs --ca")?;
     let ca = std::fs::read(&ca).with_context(|| format!("cannot read {}", ca.display()))?;
-    if !args.admin.is_empty() && args.admin.len() != args.connect.len() {
+    if args.admin.len() != args.connect.len() {
         bail!("--admin names {} sites and --connect {}", args.admin.len(), args.connect.len());
     }
     let sites = args.connect.into_iter().map(|address| TargetSite { name: String::new(), address }).collect();
@@ -365,6 +382,6 @@ mod tests {
             Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
         assert!(Cli::try_parse_from(["x", "fanout", "--rate", "1", "--window", "2"]).is_err());
-        assert!(Cli::try_parse_from(["x", "replay", "--trace", "t", "--connect", "a:1"]).is_err());
+        assert!(Cli::try_parse_from(["x", "replay", "--trace", "t", "--connect", "a:1", "--ca", "c"]).is_err());
     }
 }

@@ -17,6 +17,7 @@ pub mod report;
 pub mod rng;
 pub mod sdk;
 pub mod site;
+pub mod sites;
 pub mod stamp;
 pub mod udp_proxy;
 pub mod verdict;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use causeway_protocol::{RequestId, RoomId};
 use tokio::time::timeout;
 
-use super::setup::AUDITOR;
+use super::setup::auditor;
 use crate::sdk::{Session, SessionOptions, Shared};
 use crate::stamp::{LoadStamp, digest};
 use crate::verdict::{Read, SiteRead};
@@ -19,12 +19,13 @@ const PAGES_MAX: usize = 1_000_000;
 /// Reads all rooms at one site.
 pub async fn read_site(
     shared: &Shared,
+    run: &str,
     index: usize,
     name: &str,
     rooms: &[RoomId],
     progress: impl Fn(u64),
 ) -> Result<SiteRead> {
-    let options = SessionOptions { user: AUDITOR.to_owned(), home: index, turn: 0, standby: false, roams: false };
+    let options = SessionOptions { user: auditor(run), home: index, turn: 0, standby: false, roams: false };
     let connecting = timeout(PAGE_WAIT, Session::connect(shared, options)).await;
     let session = connecting.map_err(|_| anyhow::anyhow!("{name} does not answer"))??;
     let home = session.home();

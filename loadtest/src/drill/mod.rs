@@ -45,7 +45,7 @@ pub enum Sites {
     Running {
         /// Their addresses and the authority's certificate.
         target: Target,
-        /// Their admin pages, where they can be reached; without them hashes cannot be compared.
+        /// Their admin pages, in the same order.
         admins: Vec<SocketAddr>,
     },
 }
@@ -180,7 +180,7 @@ async fn read_back(shared: &Shared, target: &Target, stage: &Stage, show: &Show)
     let mut reads = Vec::new();
     for (i, site) in target.sites.iter().enumerate() {
         let name = if site.name.is_empty() { &site.address } else { &site.name };
-        let read = audit::read_site(shared, i, name, &rooms, |n| show.read(n)).await;
+        let read = audit::read_site(shared, &stage.run, i, name, &rooms, |n| show.read(n)).await;
         reads.push(read.with_context(|| format!("reading back at {name}"))?);
     }
     Ok(reads)

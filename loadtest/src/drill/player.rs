@@ -9,6 +9,7 @@ use causeway_protocol::{RequestId, RoomId};
 
 use super::clock::RunClock;
 use crate::ledger::{Ledger, Seen};
+use crate::rng::Rng;
 use crate::sdk::{Happening, Pending, RefusedFor, SdkError, Session, happening};
 use crate::stamp::{CONTENT_TYPE, CONTENT_TYPE_ACTION, LoadStamp, digest};
 use crate::workload::{Kind, PlanEvent};
@@ -68,6 +69,8 @@ fn add(counter: &AtomicU64) {
 
 /// What all clients of a run share.
 pub struct Stage {
+    /// Part of every user's name: two runs on the same sites do not share their users, and so not their rooms.
+    pub run: String,
     /// Every message.
     pub ledger: Mutex<Ledger>,
     /// Counts.
@@ -84,6 +87,7 @@ impl Stage {
     /// Before the run.
     pub fn new() -> Self {
         Self {
+            run: format!("{:08x}", Rng::fresh_seed() as u32),
             ledger: Mutex::default(),
             tally: Tally::default(),
             clock: OnceLock::new(),

@@ -21,11 +21,13 @@ const STEP_WAIT: Duration = Duration::from_secs(60);
 const FULL_WAIT: Duration = Duration::from_millis(5);
 
 /// The user that reads everything back at the end.
-pub const AUDITOR: &str = "auditor";
+pub fn auditor(run: &str) -> String {
+    format!("auditor-{run}")
+}
 
 /// A client's user.
-pub fn user(number: u32) -> String {
-    format!("client{number:05}")
+fn user(run: &str, number: u32) -> String {
+    format!("client{number:05}-{run}")
 }
 
 /// Opens all clients' sessions, their homes spread evenly, and starts to watch them.
@@ -38,7 +40,13 @@ pub async fn open_players(
 ) -> Result<Vec<Arc<Player>>> {
     let open = |number: u32| async move {
         let home = number as usize % sites;
-        let options = SessionOptions { user: user(number), home, turn: number as usize / sites, standby, roams: true };
+        let options = SessionOptions {
+            user: user(&stage.run, number),
+            home,
+            turn: number as usize / sites,
+            standby,
+            roams: true,
+        };
         let session = timeout(STEP_WAIT, Session::connect(shared, options)).await;
         session
             .map_err(|_| anyhow::anyhow!("client {number} is not connected after {STEP_WAIT:?}"))?
@@ -100,7 +108,7 @@ pub async fn make_rooms(
     }
     all_answered(joined, replicates).await.context("joining")?;
 
-    let options = SessionOptions { user: AUDITOR.to_owned(), home: 0, turn: 0, standby: false, roams: true };
+    let options = SessionOptions { user: auditor(&stage.run), home: 0, turn: 0, standby: false, roams: true };
     let auditor = Session::connect(shared, options).await.context("the auditor cannot connect")?;
     let mut joined = Vec::new();
     for id in &rooms {
