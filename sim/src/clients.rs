@@ -116,7 +116,7 @@ impl World {
     /// The application starts on what its device saved.
     pub fn start_client(&mut self, number: usize) -> Step {
         let now = self.now();
-        let (nonce, seed) = (self.chance.identity.next(), self.chance.clients.next());
+        let (nonce, seed) = (self.chance.identity.bits(), self.chance.clients.bits());
         let client = &mut self.clients[number];
         if client.machine.is_some() {
             return Ok(());

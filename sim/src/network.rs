@@ -60,11 +60,10 @@ impl Network {
     /// `sites` places with ids from 1, and `clients`; each client is near one site.
     pub fn new(mut rng: Rng, sites: usize, clients: usize) -> Self {
         let mut between_sites = vec![vec![0; sites + 1]; sites + 1];
-        for a in 1..=sites {
-            for b in a + 1..=sites {
-                let latency = rng.within(MS / 2, 90 * MS);
-                (between_sites[a][b], between_sites[b][a]) = (latency, latency);
-            }
+        let pairs = (1..=sites).flat_map(|a| (a + 1..=sites).map(move |b| (a, b)));
+        for (a, b) in pairs {
+            let latency = rng.within(MS / 2, 90 * MS);
+            (between_sites[a][b], between_sites[b][a]) = (latency, latency);
         }
         let to_sites = (0..clients).map(|_| (0..=sites).map(|_| rng.within(MS, 100 * MS)).collect()).collect();
         Self { rng, weather: Weather::default(), between_sites, to_sites, cuts: BTreeSet::new() }

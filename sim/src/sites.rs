@@ -147,7 +147,7 @@ impl World {
     /// A process starts on what its disk holds.
     pub fn start_site(&mut self, id: SiteId) -> Step {
         let now = self.now();
-        let fresh = self.chance.identity.next();
+        let fresh = self.chance.identity.bits();
         let keeps = self.defect == Some(Break::ReuseIncarnation);
         let (plan, sabotage) = (self.plan.clone(), self.replica_sabotage());
         let sites: Vec<SiteId> = (1..=plan.sites).map(|site| SiteId(site as u16)).collect();

@@ -2,11 +2,14 @@
 
 use crate::queue::Micros;
 
+/// Who reads the lines.
+type Reader = Box<dyn FnMut(&str)>;
+
 /// A run's trace: the same seed gives the same hash.
 pub struct Trace {
     hash: u64,
     events: u64,
-    text: Option<Box<dyn FnMut(&str)>>,
+    text: Option<Reader>,
 }
 
 /// FNV-1a's offset and prime, 64 bits.

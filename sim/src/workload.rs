@@ -105,7 +105,7 @@ impl World {
         self.workload.written += 1;
         let content = format!("message {} {}", self.workload.written, "x".repeat(rng.below(150) as usize));
         let mut salt = [0; 16];
-        salt[..8].copy_from_slice(&rng.next().to_be_bytes());
+        salt[..8].copy_from_slice(&rng.bits().to_be_bytes());
         let seen: Vec<RequestId> =
             self.clients[number].seen.iter().rev().filter(|(of, _)| *of == room).take(5).map(|(_, id)| *id).collect();
         let reply_to = if rng.percent(20) { rng.pick(&seen).copied() } else { None };
