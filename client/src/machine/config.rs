@@ -67,6 +67,9 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// Requests sent on a connection and not yet answered; the site's own limit applies as well.
     pub window_max: u32,
+    /// Requests sent to the standby site and not yet answered: a second copy of everything must not be what brings an
+    /// overloaded cluster down.
+    pub second_window_max: u32,
     /// Ids of delivered requests that are remembered for one room, to drop second deliveries.
     pub shown_per_room_max: usize,
     /// The same for all rooms together; beyond it each room keeps [`Limits::shown_per_room_min`].
@@ -82,11 +85,12 @@ impl Default for Limits {
             outbox_requests_max: 4_096,
             outbox_bytes_max: 16 << 20,
             window_max: 1_024,
-            // What a room's members may have had accepted by a dead site and by nobody else: their outboxes
-            // go to a second site after a second.
-            shown_per_room_max: 4_096,
-            shown_total_max: 65_536,
-            shown_per_room_min: 128,
+            second_window_max: 16,
+            // A repetition comes when an author's outbox reaches a second site: after a second, or after minutes where
+            // everything is overloaded. 16 bytes an id: at most 1 MiB a room and 4 MiB a client, if that much came.
+            shown_per_room_max: 65_536,
+            shown_total_max: 262_144,
+            shown_per_room_min: 4_096,
         }
     }
 }
@@ -110,6 +114,9 @@ pub struct Timing {
     pub suspect_slack_ms: u64,
     /// When the time is up, the host gets this long to read what may have arrived unread.
     pub suspect_confirm_ms: u64,
+    /// Patience doubles with each failover for silence, until a home has been well for this long: sites that are slow
+    /// because they are overloaded must not be loaded with clients that come and go.
+    pub calm_after_ms: u64,
     /// A tick that comes this late means that this process did not run: a site is not blamed for it.
     pub stall_ms: u64,
     /// A connection that is not welcomed in this time is given up.
@@ -137,7 +144,7 @@ pub struct Timing {
     pub return_drain_ms: u64,
     /// A request that is not `Replicated` after this is submitted to the standby site as well.
     pub second_site_after_ms: u64,
-    /// A home that answers pings and no request for this long is left, if the standby is well.
+    /// A home that answers pings and no request for this long is left, if the standby answers requests meanwhile.
     pub ack_stall_ms: u64,
     /// A request refused situationally is tried again after this, at first ...
     pub retry_min_ms: u64,
@@ -161,6 +168,7 @@ impl Default for Timing {
             suspect_max_ms: 800,
             suspect_slack_ms: 150,
             suspect_confirm_ms: 50,
+            calm_after_ms: 20_000,
             stall_ms: 150,
             dial_timeout_ms: 2_000,
             dial_patience_ms: 700,

@@ -103,17 +103,17 @@ fn after_a_restart_the_uncommitted_is_shown_again_and_the_committed_is_not() {
 #[test]
 fn the_memory_of_shown_requests_is_bounded() {
     let mut config = config(1);
-    config.limits.shown_per_room_max = 100;
-    config.limits.shown_total_max = 250;
+    config.limits.shown_per_room_max = 1_000;
+    config.limits.shown_total_max = 2_500;
     config.limits.shown_per_room_min = 64;
     let mut rooms = rooms::Rooms::default();
-    for n in 0..5_000_u64 {
+    for n in 0..50_000_u64 {
         let id = RequestId { stamp: Stamp(n), device: DeviceId(1) };
         rooms.remember(room((n % 5) as u8), id, &config.limits);
     }
     let held: usize = (0..5).map(|n| rooms.get(room(n)).map_or(0, |r| r.shown.len())).sum();
-    assert!((250..5 * (100 + 64)).contains(&held), "{held}");
-    let last = RequestId { stamp: Stamp(4_999), device: DeviceId(1) };
+    assert!((1_500..5 * (1_000 + 256)).contains(&held), "{held}");
+    let last = RequestId { stamp: Stamp(49_999), device: DeviceId(1) };
     assert!(rooms.get(room(4)).is_some_and(|r| r.shown.contains(last)));
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A site is suspected when it has not said anything since a ping went out, for a few round trips. A request without
 //! an answer is no ground: a slow disk delays answers, and the session that answers pings does not wait for disks.
+//! Silence alone does not tell a dead site from a process of ours that did not run, or from a machine or a network that
+//! is slow for everybody: so there is a moment of doubt, and the standby site is asked for its opinion.
 
 use super::config::Timing;
 
@@ -86,6 +88,21 @@ impl Heartbeat {
         Some(rtt_ms)
     }
 
+    /// While a ping is out: since when the site has been silent.
+    pub(super) fn silent_since_ms(&self) -> Option<u64> {
+        self.ping.as_ref().map(|ping| ping.since_ms.max(self.heard_ms))
+    }
+
+    /// When anything came last.
+    pub(super) fn heard_ms(&self) -> u64 {
+        self.heard_ms
+    }
+
+    /// Whether a ping is out.
+    pub(super) fn is_pinging(&self) -> bool {
+        self.ping.is_some()
+    }
+
     /// When the site becomes a suspect if it stays silent, with this many times the usual patience.
     pub(super) fn suspect_ms(&self, timing: &Timing, patience: u64) -> Option<u64> {
         let ping = self.ping.as_ref()?;
@@ -93,13 +110,16 @@ impl Heartbeat {
         Some(silent.max(ping.doubt_until_ms.unwrap_or(0)))
     }
 
-    /// The time is up. The first time, the host gets a moment more to read what may have arrived while this process did
-    /// not run; `true` the second time.
-    pub(super) fn is_suspect(&mut self, now_ms: u64, timing: &Timing) -> bool {
-        let Some(ping) = &mut self.ping else { return false };
-        let confirmed = ping.doubt_until_ms.is_some();
-        ping.doubt_until_ms.get_or_insert(now_ms + timing.suspect_confirm_ms);
-        confirmed
+    /// The time is up: there is doubt until then.
+    pub(super) fn doubt(&mut self, until_ms: u64) {
+        if let Some(ping) = &mut self.ping {
+            ping.doubt_until_ms = Some(until_ms);
+        }
+    }
+
+    /// Whether there was doubt already.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.ping.as_ref().is_some_and(|ping| ping.doubt_until_ms.is_some())
     }
 
     /// This process did not run for a while: what the site sent meanwhile may not have been read.

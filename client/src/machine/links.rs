@@ -5,6 +5,9 @@ use causeway_protocol::{SiteId, wire};
 use super::heartbeat::Heartbeat;
 use super::io::{LinkId, SiteIndex};
 
+/// How much longer a home that answers no request is kept where the standby has not answered any either.
+const UNCONFIRMED_FACTOR: u64 = 4;
+
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -47,6 +50,8 @@ pub(super) struct Link {
     in_flight: u32,
     /// While submits are in flight: since when none was answered.
     unanswered_ms: Option<u64>,
+    /// When a submit was answered last.
+    answered_ms: u64,
     /// The site's wall clock minus our monotonic one, ms.
     clock: Option<i64>,
     /// As the standby connection to the preferred site: when to return there.
@@ -68,6 +73,7 @@ impl Link {
             window: 0,
             in_flight: 0,
             unanswered_ms: None,
+            answered_ms: 0,
             clock: None,
             return_ms: None,
         }
@@ -112,6 +118,11 @@ impl Link {
         self.is_live() && self.in_flight < self.window
     }
 
+    /// Whether it takes another request as the standby.
+    pub(super) fn has_room_for_second(&self, window_max: u32) -> bool {
+        self.has_room() && self.in_flight < window_max
+    }
+
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight
     }
@@ -123,11 +134,15 @@ impl Link {
 
     pub(super) fn answered(&mut self, now_ms: u64) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.answered_ms = now_ms;
         self.unanswered_ms = (self.in_flight > 0).then_some(now_ms);
     }
 
-    /// When the site has let submits wait for `patience_ms`.
-    pub(super) fn stalled_ms(&self, patience_ms: u64) -> Option<u64> {
-        self.unanswered_ms.map(|since| since + patience_ms)
+    /// When the site has let submits wait for `patience_ms`; for several times as long, where `spare` has not answered
+    /// any meanwhile either.
+    pub(super) fn stalled_ms(&self, patience_ms: u64, spare: &Link) -> Option<u64> {
+        let since = self.unanswered_ms?;
+        let factor = if spare.answered_ms > since { 1 } else { UNCONFIRMED_FACTOR };
+        Some(since + factor * patience_ms)
     }
 }

@@ -88,6 +88,8 @@ pub struct Machine {
     home_since_ms: u64,
     homes: u64,
     move_reason: MoveReason,
+    /// Failovers for silence since things were calm.
+    silent_moves: u32,
     /// The last refusal of the session itself, until a site welcomes it.
     refused: Option<(u32, String)>,
     /// The home site's wall clock minus our monotonic one, ms.
@@ -136,6 +138,7 @@ impl Machine {
             home_since_ms: now.mono_ms,
             homes: 0,
             move_reason: MoveReason::First,
+            silent_moves: 0,
             refused: None,
             clock: None,
             requests,
@@ -276,7 +279,9 @@ impl Machine {
         let home_has_room = self.home.and_then(|id| self.links.get(&id)).is_some_and(Link::has_room);
         let pause_ends = self.requests.next_waiting_ms().filter(|_| home_has_room);
         let spare = self.spare.and_then(|id| self.links.get(&id));
-        let second = self.requests.next_second_ms().filter(|_| spare.is_some_and(Link::has_room));
+        let window_max = self.config.limits.second_window_max;
+        let takes = spare.is_some_and(|spare| spare.has_room_for_second(window_max));
+        let second = self.requests.next_second_ms().filter(|_| takes);
         let due = [self.next_steering_ms(), pause_ends, second].into_iter().flatten().min()?;
         Some(due.max(self.last_ms + 1))
     }

@@ -197,3 +197,36 @@ fn an_answer_that_lay_unread_while_this_process_did_not_run_counts() {
         }
     }
 }
+
+#[test]
+fn when_all_sites_are_slow_at_once_none_is_blamed() {
+    let mut c = Cluster::new(3);
+    c.run(1_000);
+    for _ in 0..20 {
+        c.sites.iter_mut().for_each(|site| site.silent = true);
+        c.run(1_300);
+        c.sites.iter_mut().for_each(|site| site.silent = false);
+        c.run(1_000);
+    }
+    assert_eq!((c.home(), c.machine.counters().suspicions), (Some(0), 0));
+}
+
+#[test]
+fn the_second_failover_for_silence_needs_more_patience_until_things_are_calm() {
+    let mut c = Cluster::new(3);
+    c.run(1_000);
+    let leave = |c: &mut Cluster| {
+        let home = c.home().expect("a home");
+        c.sites[home].silent = true;
+        let took = c.run_until("a failover", |c| c.home().is_some_and(|now| now != home));
+        c.sites[home].silent = false;
+        took
+    };
+    let first = leave(&mut c);
+    c.run(300);
+    let second = leave(&mut c);
+    assert!(first < 720 && second > first + 300, "{first} ms, {second} ms");
+    c.run(60_000);
+    let later = leave(&mut c);
+    assert!(later < 720, "{later} ms");
+}

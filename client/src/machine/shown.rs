@@ -2,7 +2,7 @@
 //!
 //! A cursor drops most repetitions. What it cannot drop is a request that a dead site had delivered and nobody else
 //! held: accepted again elsewhere it has a dot that no cursor covers. Such repetitions follow the first delivery
-//! within the time that members' outboxes need, so the last few thousand ids are enough. They are kept in the order
+//! within the time that members' outboxes need, so the last ids, bounded in number, are enough. They are kept in the order
 //! of delivery, not of place: a late arrival with an old stamp can be repeated as well.
 
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use causeway_protocol::RequestId;
 
 /// Ids in a chunk. Ids arrive nearly in order of their places, so chunks cover short ranges and a look-up opens one
 /// or two of them.
-const CHUNK_LEN: usize = 64;
+const CHUNK_LEN: usize = 256;
 
 struct Chunk {
     lowest: RequestId,

@@ -12,6 +12,11 @@ use super::links::{Leaving, Link, Phase};
 
 /// A client that knows one site only has nowhere to go: it suspects that site this many times later.
 const ALONE_PATIENCE_FACTOR: u64 = 4;
+/// Doublings of patience after failovers for silence.
+const PATIENCE_DOUBLINGS_MAX: u32 = 3;
+/// Another site's opinion on a silent one is waited for until the silence has lasted this many times
+/// `Timing::suspect_max_ms`.
+const OPINION_FACTOR: u64 = 2;
 /// Decisions in a row that one input can cause. More means that they contradict each other.
 const DECISIONS_MAX: usize = 16;
 
@@ -351,20 +356,18 @@ impl Machine {
 
     /// Looks at every connection's clock: who is too slow, who is silent, who is to be pinged.
     pub(super) fn watch(&mut self, now: Now) {
+        if self.home_is_calm(now) {
+            self.silent_moves = 0;
+        }
+        self.ask_the_spare(now);
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
             let Some(link) = self.links.get(&id) else { continue };
             let home = self.home == Some(id);
             if self.gone_ms(link).is_some_and(|at| at <= now.mono_ms) {
-                let Some(link) = self.links.get_mut(&id) else { continue };
-                let silent = link.is_live();
-                if silent && !link.heartbeat.is_suspect(now.mono_ms, &self.config.timing) {
-                    continue;
-                }
-                self.counters.suspicions += u64::from(home && silent);
-                let reason = if silent { "silent" } else { "not welcomed in time" };
-                self.drop_link(now, id, reason, MoveReason::Silent);
+                self.gone(now, id);
             } else if home && self.stalled_ms(link).is_some_and(|at| at <= now.mono_ms) {
+                self.silent_moves += 1;
                 self.drop_link(now, id, "requests are not answered", MoveReason::Stalled);
             } else if self.ping_due_ms(link).is_some_and(|at| at <= now.mono_ms) {
                 if now.mono_ms >= link.since_ms + self.config.timing.forgive_after_ms {
@@ -373,6 +376,61 @@ impl Machine {
                 self.ping(now, id);
             }
         }
+    }
+
+    /// A connection's time is up.
+    fn gone(&mut self, now: Now, id: LinkId) {
+        let confirm_ms = self.config.timing.suspect_confirm_ms;
+        let overdue = self.is_overdue(now, id);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if !link.is_live() {
+            return self.drop_link(now, id, "not welcomed in time", MoveReason::Silent);
+        }
+        // First doubt, so that what has arrived can be read; then the spare's opinion. If the home answers before the
+        // spare does, it was not the home that was slow.
+        if !link.heartbeat.is_doubted() || !overdue {
+            return link.heartbeat.doubt(now.mono_ms + confirm_ms);
+        }
+        if self.home == Some(id) {
+            self.counters.suspicions += 1;
+            self.silent_moves += 1;
+        }
+        self.drop_link(now, id, "silent", MoveReason::Silent);
+    }
+
+    /// Whether another site's answers confirm that this one is silent, or have been waited for long enough. The spare
+    /// speaks for the home's silence, the home for everybody else's.
+    fn is_overdue(&self, now: Now, id: LinkId) -> bool {
+        let Some(silent_ms) = self.links.get(&id).and_then(|link| link.heartbeat.silent_since_ms()) else {
+            return true;
+        };
+        let other = if self.home == Some(id) { self.spare } else { self.home };
+        let Some(other) = other.and_then(|id| self.links.get(&id)).filter(|other| other.is_live()) else { return true };
+        let waited = now.mono_ms.saturating_sub(silent_ms);
+        other.heartbeat.heard_ms() > silent_ms || waited >= OPINION_FACTOR * self.config.timing.suspect_max_ms
+    }
+
+    /// While the home is silent, the spare is pinged in time to have answered when the home's time is up.
+    fn ask_the_spare(&mut self, now: Now) {
+        if let Some((at, spare)) = self.opinion_due()
+            && at <= now.mono_ms
+        {
+            self.ping(now, spare);
+        }
+    }
+
+    fn opinion_due(&self) -> Option<(u64, LinkId)> {
+        let home = self.links.get(&self.home?)?;
+        let spare = self.links.get(&self.spare?).filter(|spare| spare.is_live() && !spare.heartbeat.is_pinging())?;
+        let silent_ms = home.heartbeat.silent_since_ms()?;
+        let at = silent_ms + home.heartbeat.suspect_after_ms(&self.config.timing) / 2;
+        (spare.heartbeat.heard_ms() <= silent_ms).then_some((at, spare.id))
+    }
+
+    fn home_is_calm(&self, now: Now) -> bool {
+        self.silent_moves > 0
+            && self.home.is_some()
+            && now.mono_ms >= self.home_since_ms + self.config.timing.calm_after_ms
     }
 
     /// This process did not run for a while: what arrived meanwhile may be unread.
@@ -388,14 +446,15 @@ impl Machine {
         if !link.is_live() {
             return Some(link.dialed_ms + timing.dial_timeout_ms);
         }
-        let alone = self.home == Some(link.id) && self.sites.is_alone();
-        link.heartbeat.suspect_ms(timing, if alone { ALONE_PATIENCE_FACTOR } else { 1 })
+        let alone = if self.home == Some(link.id) && self.sites.is_alone() { ALONE_PATIENCE_FACTOR } else { 1 };
+        link.heartbeat.suspect_ms(timing, alone << self.silent_moves.min(PATIENCE_DOUBLINGS_MAX))
     }
 
     /// When a home that answers no request is left: only for a standby that is well.
     fn stalled_ms(&self, link: &Link) -> Option<u64> {
-        let spare = self.spare.and_then(|id| self.links.get(&id)).filter(|spare| spare.is_live());
-        spare.and_then(|_| link.stalled_ms(self.config.timing.ack_stall_ms))
+        let spare = self.links.get(&self.spare?).filter(|spare| spare.is_live())?;
+        let patience_ms = self.config.timing.ack_stall_ms << self.silent_moves.min(PATIENCE_DOUBLINGS_MAX);
+        link.stalled_ms(patience_ms, spare)
     }
 
     fn ping_due_ms(&self, link: &Link) -> Option<u64> {
@@ -416,7 +475,8 @@ impl Machine {
             [self.gone_ms(link), self.ping_due_ms(link), stalled]
         });
         let of_links = of_links.flatten().min();
-        of_links.into_iter().chain(self.next_decision_ms()).min()
+        let opinion = self.opinion_due().map(|(at, _)| at);
+        of_links.into_iter().chain(opinion).chain(self.next_decision_ms()).min()
     }
 
     fn next_decision_ms(&self) -> Option<u64> {

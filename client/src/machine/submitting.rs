@@ -131,7 +131,8 @@ impl Machine {
     /// Sends to the standby site what has been waiting for a second site for too long.
     pub(super) fn pump_second(&mut self, now: Now) {
         let Some(spare) = self.spare else { return };
-        while let Some(link) = self.links.get_mut(&spare).filter(|link| link.has_room()) {
+        let window_max = self.config.limits.second_window_max;
+        while let Some(link) = self.links.get_mut(&spare).filter(|link| link.has_room_for_second(window_max)) {
             let Some(no) = self.requests.pop_second(now.mono_ms) else { return };
             let Some(entry) = self.requests.get_mut(no) else { continue };
             // What the home refused, and nobody else has seen, must stay unseen: it may yet be refused for good.
