@@ -99,6 +99,15 @@ impl Shown {
     }
 }
 
+/// What a client was told it has to page for: messages at this place or above, meant to be sent by this time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The lowest place among the missing.
+    pub lowest: RequestId,
+    /// When it was told, microseconds: what is sent later must come by itself.
+    pub told_us: u64,
+}
+
 /// What one client saw.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -117,8 +126,8 @@ pub struct Seen {
     pub joined_us: BTreeMap<u32, u64>,
     /// Rooms that the client left at some time: what it must have seen there depends on when each site knew.
     pub left: BTreeSet<u32>,
-    /// Rooms in which it was told of a gap: the lowest place among the missing, where it was said.
-    pub gaps: BTreeMap<u32, RequestId>,
+    /// Rooms in which it was told of a gap.
+    pub gaps: BTreeMap<u32, Gap>,
 }
 
 impl Seen {
@@ -144,10 +153,15 @@ impl Seen {
         self.numbers.contains(no)
     }
 
-    /// A gap was announced in a room.
-    pub fn gap(&mut self, room: u32, lowest: RequestId) {
-        let entry = self.gaps.entry(room).or_insert(lowest);
-        *entry = lowest.min(*entry);
+    /// A gap was announced in a room. Several count as one that spans them.
+    pub fn gap(&mut self, room: u32, lowest: RequestId, told_us: u64) {
+        let entry = self.gaps.entry(room).or_insert(Gap { lowest, told_us });
+        *entry = Gap { lowest: lowest.min(entry.lowest), told_us: told_us.max(entry.told_us) };
+    }
+
+    /// Whether the client was told that it has to page for this message.
+    pub fn behind_gap(&self, sent: &Sent) -> bool {
+        self.gaps.get(&sent.room).is_some_and(|gap| gap.lowest <= sent.id && sent.intended_us <= gap.told_us)
     }
 
     /// Whether the client must have been shown this message, by what it can know itself: it was a member before the

@@ -239,7 +239,7 @@ fn judge_deliveries(ledger: &Ledger, clients: &[Seen], verdict: &mut Verdict) {
             if seen.has(no as u32) {
                 continue;
             }
-            if seen.gaps.get(&sent.room).is_some_and(|lowest| *lowest <= sent.id) {
+            if seen.behind_gap(sent) {
                 verdict.behind_gaps += 1;
                 continue;
             }

@@ -113,11 +113,11 @@ fn a_member_that_never_saw_a_message_lost_it() {
 fn what_lies_behind_an_announced_gap_or_before_a_join_or_in_a_room_that_was_left_is_not_due() {
     let mut run = Run::good();
     without(&mut run, 1, 0);
-    run.clients[1].gap(0, id(1));
+    run.clients[1].gap(0, id(1), 0);
     let verdict = run.judge();
     assert_eq!((verdict.lost, verdict.behind_gaps), (0, 1));
     run.clients[1].gaps.clear();
-    run.clients[1].gap(0, id(2));
+    run.clients[1].gap(0, id(2), 5_000);
     assert_eq!(run.judge().lost, 1, "the gap starts above the message");
     run.clients[1].joined_us.insert(0, 1);
     assert_eq!(run.judge().lost, 0, "it joined later");
@@ -223,4 +223,14 @@ fn examples_are_bounded() {
     }
     let verdict = run.judge();
     assert_eq!((verdict.shown_twice, verdict.examples.len()), (1000, EXAMPLES_MAX));
+}
+
+#[test]
+fn an_announced_gap_excuses_nothing_that_is_sent_later() {
+    let mut run = Run::good();
+    without(&mut run, 1, 2);
+    run.clients[1].gap(0, id(1), 1_999);
+    assert_eq!(run.judge().lost, 1, "message 2 was meant for 2,000 us");
+    run.clients[1].gap(0, id(3), 2_000);
+    assert_eq!(run.judge().lost, 0);
 }

@@ -121,8 +121,7 @@ fn delivery_waits(ledger: &Ledger, clients: &[&Seen], end_us: u64) -> Vec<Vec<Wa
     for (no, sent) in ledger.sent.iter().enumerate().filter(|(_, s)| s.is_acked()) {
         for client in members.get(&sent.room).into_iter().flatten() {
             let seen = clients[*client];
-            let behind_gap = seen.gaps.get(&sent.room).is_some_and(|lowest| *lowest <= sent.id);
-            if seen.expects(sent) && !seen.has(no as u32) && !behind_gap {
+            if seen.expects(sent) && !seen.has(no as u32) && !seen.behind_gap(sent) {
                 waits[*client].push(Wait { from_us: sent.intended_us, until_us: end_us.max(sent.intended_us) });
             }
         }

@@ -76,7 +76,7 @@ fn what_never_comes_is_waited_for_until_the_end() {
     // Refused, or behind a gap: nobody waits.
     ledger.sent[1].refused = Some(201);
     let mut seen = member();
-    seen.gap(0, id(0));
+    seen.gap(0, id(0), 15_000_000);
     let report = outages(&ledger, &[&seen], &[true], CUTS);
     assert!((report.all.max_ms - 1.0).abs() < 1e-9, "{report:?}");
 }

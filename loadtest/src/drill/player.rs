@@ -162,7 +162,7 @@ impl Player {
             },
             Happening::Gap { room, lowest } => {
                 if let Some(room) = self.stage.index_of(room) {
-                    state.seen.gap(room, lowest);
+                    state.seen.gap(room, lowest, at_us);
                 }
             }
             Happening::Moved { to, reason } => state.moves.push(Move { at_us, to, reason }),

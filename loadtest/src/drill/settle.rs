@@ -84,9 +84,9 @@ fn missing(players: &[Arc<Player>], stage: &Stage) -> Vec<(usize, u32)> {
     let mut missing = Vec::new();
     for (client, player) in players.iter().enumerate() {
         let state = player.state();
-        let rooms = state.seen.joined_us.keys().filter(|room| !state.seen.gaps.contains_key(room));
-        let due = rooms.filter_map(|room| acked.get(room)).flatten();
-        let due = due.filter(|(no, sent)| state.seen.expects(sent) && !state.seen.has(*no));
+        let due = state.seen.joined_us.keys().filter_map(|room| acked.get(room)).flatten();
+        let due =
+            due.filter(|(no, sent)| state.seen.expects(sent) && !state.seen.has(*no) && !state.seen.behind_gap(sent));
         missing.extend(due.map(|(no, _)| (client, *no)));
     }
     missing
