@@ -30,12 +30,13 @@ check: deps $(TOOLS)/bin/cargo-deny
 
 # Three sites on loopback, until Ctrl-C; their addresses and CA stay the same.
 chat-sites: build
-	$(BIN)/causeway-loadtest sites --dir $(CHAT_DIR)
+	$(BIN)/causeway-loadtest sites --data-dir $(CHAT_DIR)
 
-# Somebody who talks: make chat USER=ann ROOM=lobby
+# Somebody who talks: `make chat USER=ann` makes a room and shows its id; `make chat USER=bob ROOM=id` joins it.
 chat: deps
 	cargo build $(CARGO_FLAGS) --example chat
-	$(BIN)/examples/chat --user $(USER) --room $(or $(ROOM),lobby) --ca $(CHAT_DIR)/certs/ca.pem --sites $$(cat $(CHAT_DIR)/addresses)
+	$(BIN)/examples/chat --user $(USER) $(if $(ROOM),--room $(ROOM),--create lobby) \
+		--ca $(CHAT_DIR)/certs/ca.pem --sites $$(cat $(CHAT_DIR)/addresses)
 
 sim:
 	cargo run --release --locked -p causeway-sim -- --seeds $(or $(SEEDS),1000)

@@ -174,7 +174,7 @@ impl Op {
     }
 
     /// Bytes that it takes on a link.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.header.len() + self.body.as_ref().map_or(0, Bytes::len) + 16
     }
 

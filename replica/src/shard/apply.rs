@@ -55,7 +55,7 @@ impl Shard {
         }
         let order = self.order_next;
         self.order_next += 1;
-        self.log_bytes += op.len() as u64;
+        self.log_bytes += op.bytes() as u64;
         let room = op.request.room.to_wire();
         tx.put_bytes(&Key::Op(op.request.room, op.dot), op.header.clone());
         tx.put(&Key::Log(shard, op.dot), &wire::LogRow { room: room.clone(), order });

@@ -19,9 +19,9 @@ impl Gate {
     /// Takes an op in. `false`: the buffer was full, and everything that waited is gone, to be asked for again.
     pub fn push(&mut self, op: Op, mono_ms: u64, bytes_max: usize) -> bool {
         self.since_ms.get_or_insert(mono_ms);
-        self.bytes += op.len();
+        self.bytes += op.bytes();
         if let Some(old) = self.waiting.insert(op.dot, op) {
-            self.bytes -= old.len();
+            self.bytes -= old.bytes();
         }
         let fits = self.bytes <= bytes_max;
         if !fits {
@@ -52,7 +52,7 @@ impl Gate {
 
     fn remove(&mut self, dot: Dot) -> Option<Op> {
         let op = self.waiting.remove(&dot)?;
-        self.bytes -= op.len();
+        self.bytes -= op.bytes();
         if self.waiting.is_empty() {
             self.since_ms = None;
         }

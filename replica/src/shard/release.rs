@@ -12,6 +12,7 @@ use crate::request::Op;
 use crate::view::ViewError;
 
 /// What a step leaves to be told once it is durable.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are the largest")]
 pub(super) enum Pending {
     /// An op was applied.
     Applied {
@@ -175,12 +176,12 @@ pub(super) struct Tail {
 
 impl Tail {
     fn push(&mut self, order: u64, op: Op, bytes_max: usize) {
-        self.bytes += op.len();
+        self.bytes += op.bytes();
         self.ops.push_back((order, op));
         while self.bytes > bytes_max
             && let Some((_, old)) = self.ops.pop_front()
         {
-            self.bytes -= old.len();
+            self.bytes -= old.bytes();
         }
     }
 
