@@ -99,7 +99,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 60.0)]
     pub seconds: f64,
     /// Rooms
-    #[arg(long, default_value_t = 80)]
+    #[arg(long, default_value_t = 120)]
     pub rooms: usize,
     /// Members of a room at most
     #[arg(long, default_value_t = 8)]
@@ -134,7 +134,7 @@ pub struct ReplayArgs {
     #[arg(long, default_value_t = 8)]
     pub members: usize,
     /// Ends after this many messages
-    #[arg(long, default_value_t = 80_000)]
+    #[arg(long, default_value_t = 120_000)]
     pub limit_messages: usize,
     /// Sites that run already, host:port of each in the order of their numbers; then no fault is made
     #[arg(long, value_delimiter = ',', requires_all = ["ca", "admin"])]
