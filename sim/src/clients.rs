@@ -125,6 +125,7 @@ impl World {
         client.clock.reboot(now);
         let mut config = Config::new(client.user.clone(), client.sites.clone());
         config.standby = client.standby;
+        config.limits = self.plan.client_limits();
         let outbox = client.outbox.values().cloned().collect();
         let start = Start { nonce, seed, outbox, cursors: client.cursors.clone() };
         client.machine = Some(Machine::new(client.read_clock(now), config, start));

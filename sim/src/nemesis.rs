@@ -70,6 +70,7 @@ enum Fault {
 impl World {
     /// A fault of chance, among those of the plan.
     pub fn strike(&mut self) -> Step {
+        self.buffers_are_within_limits()?;
         if self.healed {
             return Ok(());
         }

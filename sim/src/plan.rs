@@ -1,6 +1,7 @@
 //! What a seed decides before the run: its size, and which faults are on (swarm testing, Groce et al., 2012: a
 //! run with every fault on hides what needs some of them off).
 
+use causeway_client::machine::Limits;
 use causeway_replica::shard::Bounds;
 
 use crate::network::Weather;
@@ -83,6 +84,8 @@ pub struct Plan {
     pub sync_time: Micros,
     /// Bounds of each shard's buffers and steps.
     pub bounds: Bounds,
+    /// Requests in a client's outbox at most.
+    pub outbox_requests_max: usize,
 }
 
 /// How long the healed system may take to converge and to drain every outbox.
@@ -140,7 +143,13 @@ impl Plan {
             log_bytes_max: if faults.short_log { rng.within(500, 8_000) } else { 64 << 20 },
             sync_time: rng.within(1, 12) * MS,
             bounds: bounds(rng),
+            outbox_requests_max: if rng.percent(20) { rng.within(3, 20) as usize } else { 4_096 },
         }
+    }
+
+    /// Bounds of each client's queues.
+    pub fn client_limits(&self) -> Limits {
+        Limits { outbox_requests_max: self.outbox_requests_max, ..Limits::default() }
     }
 }
 

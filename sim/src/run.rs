@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use causeway_protocol::{Dot, RequestId, RoomId, ShardId};
 
 use crate::checkers::reads::Reader;
-use crate::checkers::{Violation, broken, convergence, finals};
+use crate::checkers::{Violation, broken, buffers, convergence, finals};
 use crate::coverage::Coverage;
 use crate::plan::LIVENESS_MAX;
 use crate::queue::{MS, Micros};
@@ -201,6 +201,23 @@ impl World {
         for at in 0..self.sites.len() {
             let shards = self.sites[at].process.take().map(|process| process.shards).unwrap_or_default();
             shards.iter().for_each(|shard| self.coverage_of(shard));
+        }
+        Ok(())
+    }
+
+    /// Looked at whenever a fault strikes, when buffers are full.
+    pub fn buffers_are_within_limits(&self) -> Step {
+        let now = self.now();
+        for site in &self.sites {
+            let at = site.clock.read(now);
+            for shard in site.process.iter().flat_map(|process| &process.shards) {
+                buffers::of_shard(site.id, &shard.status(at), &self.plan.bounds)?;
+            }
+        }
+        for (number, client) in self.clients.iter().enumerate() {
+            let Some(machine) = &client.machine else { continue };
+            let limits = self.plan.client_limits();
+            buffers::of_client(number, &machine.status(), limits.outbox_requests_max, limits.outbox_bytes_max)?;
         }
         Ok(())
     }

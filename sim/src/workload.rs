@@ -6,6 +6,7 @@ use causeway_protocol::{RequestId, RoomId, UserId, wire};
 
 use crate::checkers::broken;
 use crate::checkers::reads::Reader;
+use crate::coverage::Coverage;
 use crate::plan::Plan;
 use crate::queue::MS;
 use crate::rng::Rng;
@@ -96,7 +97,7 @@ impl World {
                 self.workload.rooms.push(room);
                 Ok(())
             }
-            Err(e) => outbox_refuses(&e),
+            Err(e) => outbox_refuses(&mut self.coverage, &e),
         }
     }
 
@@ -122,7 +123,7 @@ impl World {
         let Some(machine) = client.machine.as_mut() else { return Ok(()) };
         match machine.submit(at, room, wish) {
             Ok(_) => Ok(()),
-            Err(e) => outbox_refuses(&e),
+            Err(e) => outbox_refuses(&mut self.coverage, &e),
         }
     }
 
@@ -153,9 +154,13 @@ impl World {
     }
 }
 
-fn outbox_refuses(e: &SendError) -> Step {
+/// "A full outbox refuses new sends"; nothing else may.
+fn outbox_refuses(coverage: &mut Coverage, e: &SendError) -> Step {
     match e {
-        SendError::OutboxFull { .. } => Ok(()),
+        SendError::OutboxFull { .. } => {
+            coverage.hit("outbox full");
+            Ok(())
+        }
         e => broken("outboxes take requests", e.to_string()),
     }
 }

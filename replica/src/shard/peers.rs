@@ -93,6 +93,7 @@ impl Peer {
 
 impl Shard {
     pub(super) fn on_peer_up(&mut self, tx: &mut Tx<'_>, site: SiteId) {
+        self.abandon_transfer(site);
         let buckets: BTreeSet<u16> = self.buckets.numbers().collect();
         let Some(peer) = self.peers.get_mut(&site) else { return };
         let (acked, caught_up_ms) = (std::mem::take(&mut peer.acked), peer.caught_up_ms);
@@ -101,6 +102,7 @@ impl Shard {
     }
 
     pub(super) fn on_peer_down(&mut self, site: SiteId) {
+        self.abandon_transfer(site);
         if let Some(peer) = self.peers.get_mut(&site) {
             let (acked, caught_up_ms) = (std::mem::take(&mut peer.acked), peer.caught_up_ms);
             *peer = Peer { acked, caught_up_ms, ..Peer::default() };

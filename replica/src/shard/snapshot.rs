@@ -89,6 +89,9 @@ impl Shard {
     ) -> Result<(), ViewError> {
         if let Some(peer) = self.peers.get_mut(&from) {
             let vector = ask.vector.as_ref().and_then(|vector| Vector::from_wire(vector).ok());
+            if vector.as_ref().is_some_and(|vector| !self.durable.covers_all(vector)) {
+                return Ok(()); // A transfer that an earlier life of this store began.
+            }
             peer.ask = Some(Ask { transfer: ask.transfer, after: ask.after, vector });
         }
         self.serve_snapshot_asks(tx)
@@ -228,6 +231,11 @@ impl Shard {
         });
         self.clear_staged(tx);
         self.ask_page(tx);
+    }
+
+    /// The link to a peer ends or begins: what it was sending is no whole any more. It may have lost its disk since.
+    pub(super) fn abandon_transfer(&mut self, site: SiteId) {
+        self.merge.take_if(|merge| merge.from == site && !merge.complete);
     }
 
     fn clear_staged(&self, tx: &mut Tx<'_>) {
