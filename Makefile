@@ -45,7 +45,7 @@ loom:
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p causeway-mailbox
 
 bench: deps
-	cargo bench --profile release --workspace --locked -p causeway-bench
+	cargo bench --profile release --workspace --locked --bench micro --bench budget
 
 fmt:
 	cargo fmt --all

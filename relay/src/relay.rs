@@ -101,6 +101,9 @@ impl Relay {
             getrandom::u64().map_err(|e| StartError::System { what: "random numbers", reason: e.to_string() })?;
         let origin = Origin { site: config.site, node: config.node, incarnation };
         let store = open_store(&config).await?;
+        if let Some(words) = store.cut() {
+            tracing::warn!("the end of a log was missing, and what came after it was dropped: {words}");
+        }
         let provenance = store.provenance()?;
         let inboxes = ShardInboxes::new(config.threads);
         let site_infos = site_infos(&config, listen_address);
