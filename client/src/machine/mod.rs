@@ -35,6 +35,7 @@ mod shown;
 mod sites;
 mod steering;
 mod submitting;
+mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -347,6 +348,8 @@ impl Machine {
 mod delivery_tests;
 #[cfg(test)]
 mod fake_cluster;
+#[cfg(test)]
+mod fake_site;
 #[cfg(test)]
 mod outbox_tests;
 #[cfg(test)]
