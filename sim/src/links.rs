@@ -155,9 +155,6 @@ impl World {
             }
             PeerCargo::Shard(frame) if end.up => {
                 let shard = causeway_protocol::ShardId(frame.shard as u16);
-                if self.plan.datagram_links && self.net.weather.reorder_ppm > 0 {
-                    self.coverage.hit("frame reordered");
-                }
                 self.tell_shard(id, shard, Input::Peer(peer, frame));
             }
             _ => {}

@@ -54,6 +54,8 @@ pub struct Network {
     /// One-way latency of each client to each site.
     to_sites: Vec<Vec<Micros>>,
     cuts: BTreeSet<(Place, Place)>,
+    /// Datagrams that were held back so that later ones overtake them.
+    pub reordered: u64,
 }
 
 impl Network {
@@ -66,7 +68,7 @@ impl Network {
             (between_sites[a][b], between_sites[b][a]) = (latency, latency);
         }
         let to_sites = (0..clients).map(|_| (0..=sites).map(|_| rng.within(MS, 100 * MS)).collect()).collect();
-        Self { rng, weather: Weather::default(), between_sites, to_sites, cuts: BTreeSet::new() }
+        Self { rng, weather: Weather::default(), between_sites, to_sites, cuts: BTreeSet::new(), reordered: 0 }
     }
 
     fn base(&self, from: Place, to: Place) -> Micros {
@@ -95,6 +97,7 @@ impl Network {
         }
         let mut delay = self.latency(from, to);
         if self.rng.ppm(self.weather.reorder_ppm) {
+            self.reordered += 1;
             delay += self.rng.within(MS, 200 * MS);
         }
         if self.rng.ppm(self.weather.duplicate_ppm) {

@@ -52,6 +52,8 @@ pub fn run(seed: u64, defect: Option<Break>, trace: Trace) -> Outcome {
     if violation.is_some() {
         world.tell_all();
     }
+    let reordered = world.net.reordered;
+    world.coverage.add("frame reordered", reordered);
     Outcome {
         seed,
         trace_hash: world.trace.hash(),
