@@ -189,7 +189,10 @@ fn an_answer_that_lay_unread_while_this_process_did_not_run_counts() {
     // Whenever in a heartbeat the process stops, and however long: what had arrived is read after the tick.
     for moment in 0..260 {
         for ms in [300, 400, 430, 500, 900] {
-            let mut c = Cluster::new(2);
+            // Without a standby nothing else is due that would tell of the stop.
+            let mut config = config(2);
+            config.standby = Standby::Cold;
+            let mut c = Cluster::with(config, Start::default());
             c.run(1_000 + moment);
             c.freeze(ms);
             c.run(2_000);
