@@ -165,6 +165,7 @@ fn bounds(rng: &mut Rng) -> Bounds {
         in_flight_bytes_max: rng.within(500, 20_000) as usize,
         frame_bytes_max: rng.within(200, 5_000) as usize,
         pump_rows_max: rng.within(2, 200) as usize,
+        pump_reads_max: 3,
         tail_bytes_max: rng.within(200, 20_000) as usize,
     }
 }

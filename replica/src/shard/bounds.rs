@@ -16,6 +16,9 @@ pub struct Bounds {
     pub frame_bytes_max: usize,
     /// Order rows that one pump looks at, so that no step takes long.
     pub pump_rows_max: usize,
+    /// Of these, rows that are read from the store: a site that catches up must not hold up those who talk. A pump
+    /// that stops here goes on with the next tick.
+    pub pump_reads_max: usize,
     /// Bytes of the newest ops that are kept for links.
     pub tail_bytes_max: usize,
 }
@@ -29,6 +32,7 @@ impl Bounds {
         in_flight_bytes_max: 1 << 20,
         frame_bytes_max: 256 << 10,
         pump_rows_max: 2_048,
+        pump_reads_max: 32,
         tail_bytes_max: 128 << 10,
     };
 }

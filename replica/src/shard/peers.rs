@@ -42,6 +42,8 @@ pub(super) struct Peer {
     forwarded: Flight,
     /// When the in-flight ops last made progress.
     progress_ms: u64,
+    /// The last pump stopped at its bounds, not at the end: it goes on with the next tick.
+    has_more: bool,
     /// When it last had everything that is durable here.
     caught_up_ms: u64,
     /// When our hello is due again, while it has not said its own.
@@ -203,6 +205,9 @@ impl Shard {
     /// Sends what fits into the window, own ops first.
     fn pump(&mut self, tx: &mut Tx<'_>, site: SiteId) -> Result<(), ViewError> {
         let streamable = |peer: &Peer| peer.up && peer.hello && peer.acked.covers_all(&self.floor);
+        if let Some(peer) = self.peers.get_mut(&site) {
+            peer.has_more = false; // Also where nothing can be sent now: a tick must not be due again and again.
+        }
         if self.merge.is_some() || !self.peers.get(&site).is_some_and(streamable) {
             return Ok(());
         }
@@ -216,7 +221,8 @@ impl Shard {
 
     fn pump_lane(&self, tx: &mut Tx<'_>, site: SiteId, peer: &mut Peer, lane: Lane) -> Result<(), ViewError> {
         let mut frame = (Vec::new(), 0);
-        for _ in 0..self.bounds.pump_rows_max {
+        let mut reads = 0;
+        for row in 0.. {
             let (order, limit) = match lane {
                 Lane::Own => (peer.own_next, self.order_durable),
                 Lane::Forward => (peer.forward_next, peer.forward_limit.min(self.order_durable)),
@@ -225,6 +231,11 @@ impl Shard {
             // ones the first in apply order, which waits for none, is always within its lane's.
             let flight = if lane == Lane::Own { &peer.own } else { &peer.forwarded };
             if order >= limit || flight.bytes >= self.bounds.in_flight_bytes_max {
+                break;
+            }
+            reads += usize::from(!self.tail.holds(order));
+            if row >= self.bounds.pump_rows_max || reads > self.bounds.pump_reads_max {
+                peer.has_more = true;
                 break;
             }
             match lane {
@@ -390,7 +401,7 @@ impl Shard {
             let lags = !peer.nothing_in_flight() || (peer.hello && !peer.acked.covers_all(&self.durable));
             let resend = lags.then_some(peer.progress_ms + timers::RETRANSMIT_MS);
             let forward = (peer.hello && peer.forward_next < self.order_durable).then_some(self.forward_at);
-            [hello, resend, forward].into_iter().flatten().min()
+            [hello, resend, forward, peer.has_more.then_some(0)].into_iter().flatten().min()
         };
         self.peers.values().filter(|peer| peer.up).filter_map(of_peer).chain(gap).min()
     }
@@ -407,6 +418,8 @@ impl Shard {
                 peer.forward_limit = peer.forward_limit.max(self.order_hold_back);
             }
             self.order_hold_back = self.order_durable;
+            self.pump_all(tx)?;
+        } else if self.peers.values().any(|peer| peer.has_more) {
             self.pump_all(tx)?;
         }
         let stuck = self.gate.since_ms.is_some_and(|since| now >= since + timers::GAP_MS);

@@ -185,6 +185,11 @@ impl Tail {
         }
     }
 
+    /// Whether the op of an apply number is still here.
+    pub fn holds(&self, order: u64) -> bool {
+        self.ops.binary_search_by_key(&order, |(number, _)| *number).is_ok()
+    }
+
     /// The op of an apply number, where it is still here.
     pub fn get(&self, order: u64) -> Option<(Dot, wire::Op)> {
         let at = self.ops.binary_search_by_key(&order, |(number, _)| *number).ok()?;
