@@ -33,5 +33,8 @@ const _: () = {
     assert!(BODY_BYTES_MAX + REQUEST_BYTES_MAX < FRAME_BYTES_MAX / 8, "a frame holds several of the largest messages");
     assert!(CONTENT_TYPE_BYTES_MAX + SALT_BYTES + 64 < BODY_BYTES_MAX - CONTENT_BYTES_MAX, "a body's envelope fits");
     assert!(NAME_BYTES_MAX + USER_BYTES_MAX < REQUEST_BYTES_MAX / 2, "a request's names fit");
-    assert!(CLOCK_SKEW_MAX_MS < STAMP_AHEAD_MAX_MS, "a site in good standing has its clients' stamps accepted by others");
+    assert!(
+        CLOCK_SKEW_MAX_MS < STAMP_AHEAD_MAX_MS,
+        "a site in good standing has its clients' stamps accepted by others"
+    );
 };

@@ -226,6 +226,17 @@ impl RelayHandle {
         if tokio::time::timeout(RELEASE_MAX, released).await.is_err() {
             tracing::warn!("some sessions have not ended: the database stays open until the process does");
         }
+        // The socket closes with the last task that holds it, and its address may then be used again.
+        let address = self.endpoint.local_addr();
+        drop(self.endpoint);
+        let free = async {
+            while address.as_ref().is_ok_and(|address| transport::bind(*address).is_err()) {
+                tokio::time::sleep(LEAVING_POLL).await;
+            }
+        };
+        if tokio::time::timeout(RELEASE_MAX, free).await.is_err() {
+            tracing::warn!("the socket stays open until the process ends");
+        }
         tracing::info!("stopped");
         synced.map(|_| ())
     }
