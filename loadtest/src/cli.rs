@@ -197,10 +197,7 @@ pub fn run_blocking(cli: Cli) -> Result<bool> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // The relays are on the same cores: more threads than this only make more switches.
     const THREADS: usize = 2;
-    let mut builder = match cli.command {
-        Command::Fanout(_) => tokio::runtime::Builder::new_current_thread(),
-        Command::Demo(_) | Command::Replay(_) | Command::Sites(_) => tokio::runtime::Builder::new_multi_thread(),
-    };
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(THREADS).enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         tokio::select! {

@@ -113,6 +113,8 @@ impl Config {
     /// Checks the settings and fills in the defaults.
     pub fn from_settings(s: Settings) -> Result<Config, ConfigError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as i64;
+        // Half of the cores for shards and half for IO: more threads than cores only take turns with each other.
+        let threads = (cores / 2).max(1);
         let site = site_id("site", required(s.site, "site", "write site = 1")?)?;
         let site_name = s.site_name.unwrap_or_else(|| format!("site-{site}"));
         check_text("site_name", &site_name, SITE_NAME_BYTES_MAX)?;
@@ -146,8 +148,8 @@ impl Config {
             admin_listen,
             dev,
             shards: ranged("shards", s.shards, limits::SHARD_COUNT_DEFAULT.into(), 1, SHARDS_MAX)? as u16,
-            threads: ranged("threads", s.threads, cores, 1, THREADS_MAX)? as usize,
-            io_threads: ranged("io_threads", s.io_threads, cores, 1, THREADS_MAX)? as usize,
+            threads: ranged("threads", s.threads, threads, 1, THREADS_MAX)? as usize,
+            io_threads: ranged("io_threads", s.io_threads, threads, 1, THREADS_MAX)? as usize,
             ca: required(s.ca, "ca", "write ca = \"certs/ca.pem\"; `causeway-relay dev-certs` makes one")?,
             cert: required(s.cert, "cert", "write cert = \"certs/site-1.pem\"")?,
             key: required(s.key, "key", "write key = \"certs/site-1.key\"")?,

@@ -40,10 +40,10 @@ pub struct Settings {
     /// Shards of the cluster, the same at every site and set for life [default: 256]
     #[arg(long, env = "CAUSEWAY_SHARDS")]
     pub shards: Option<i64>,
-    /// Shard threads [default: the number of cores]
+    /// Shard threads [default: half the number of cores]
     #[arg(long, env = "CAUSEWAY_THREADS")]
     pub threads: Option<i64>,
-    /// Threads for network IO [default: the number of cores]
+    /// Threads for network IO [default: half the number of cores]
     #[arg(long, env = "CAUSEWAY_IO_THREADS")]
     pub io_threads: Option<i64>,
     /// PEM file of the authority that signs the sites' certificates

@@ -98,18 +98,21 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.driver.register(cx.waker());
+        // Connections that had nothing more to read wake this task when they have: they are not asked twice.
+        let mut reads = true;
         for _ in 0..ROUNDS_MAX {
-            let mut busy = self.read(cx);
+            reads = reads && self.read(cx);
             // What has arrived goes in before a tick.
-            busy |= self.tick(cx);
-            busy |= self.drain();
-            busy |= self.save(cx);
-            busy |= self.act();
+            let ticked = self.tick(cx);
+            self.drain();
+            let saves = self.save(cx);
+            let dialed = self.act();
             self.links.values_mut().for_each(|link| link.flush(cx));
             if self.is_done() {
                 return Poll::Ready(());
             }
-            if !busy {
+            reads |= dialed;
+            if !(reads || ticked || saves) {
                 return Poll::Pending;
             }
         }
@@ -126,8 +129,9 @@ impl Driver {
 
     // ---- in
 
+    /// Reads what the connections have; whether they may have more.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut busy = false;
+        let mut more = false;
         let ids: [Option<LinkId>; 4] = {
             let mut ids = self.links.keys().copied();
             std::array::from_fn(|_| ids.next())
@@ -135,9 +139,8 @@ impl Driver {
         for id in ids.into_iter().flatten() {
             let Some(link) = self.links.get_mut(&id) else { continue };
             match poll_link(link, id, &self.shared, self.events_max, cx) {
-                Ok(some) => busy |= some,
+                Ok(unread) => more |= unread,
                 Err(lost) => {
-                    busy = true;
                     tracing::debug!(link = id.0, site = link.site.0, words = lost.words, "connection lost");
                     self.links.remove(&id);
                     let now = self.shared.clock.now();
@@ -145,9 +148,10 @@ impl Driver {
                 }
             }
         }
-        busy
+        more
     }
 
+    /// Whether the timer fired, and is to be set again.
     fn tick(&mut self, cx: &mut Context<'_>) -> bool {
         let due = self.shared.state().machine.next_timer().map(|ms| Instant::from_std(self.shared.clock.instant(ms)));
         let Some(due) = due else { return false };
@@ -170,12 +174,10 @@ impl Driver {
     // ---- out
 
     /// Takes the machine's outputs apart: what is for the application goes there at once.
-    fn drain(&mut self) -> bool {
+    fn drain(&mut self) {
         let mut state = self.shared.state();
-        let mut some = false;
         let queued = state.events.len();
         while let Some(output) = state.machine.poll_output() {
-            some = true;
             match output {
                 Output::Deliver(delivery) => state.events.push_back(event::of_delivery(delivery)),
                 Output::Control { link, frame } => self.actions.push_back(Action::Control { link, frame }),
@@ -215,10 +217,9 @@ impl Driver {
         if more {
             self.shared.events_ready.notify_one();
         }
-        some
     }
 
-    /// Saves changes; returns whether anything moved.
+    /// Saves changes; whether there is something to wait for, or to save, that has not been polled.
     fn save(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(saving) = &mut self.saving {
             let Poll::Ready(joined) = Pin::new(saving).poll(cx) else { return false };
@@ -253,7 +254,7 @@ impl Driver {
             let result = store.save(&changes);
             self.saved(store, changes, result);
         }
-        true
+        self.saving.is_some() || self.store_retry.is_some()
     }
 
     fn saved(&mut self, store: Box<dyn Store>, mut changes: Vec<Change>, result: io::Result<()>) {
@@ -272,12 +273,12 @@ impl Driver {
         self.shared.state().store_error = error;
     }
 
-    /// Carries out what waits for no change to be saved.
+    /// Carries out what waits for no change to be saved; whether a connection was dialled, and is to be polled.
     fn act(&mut self) -> bool {
         if self.saving.is_some() || !self.unsaved.is_empty() {
             return false;
         }
-        let some = !self.actions.is_empty();
+        let mut dialed = false;
         while let Some(action) = self.actions.pop_front() {
             match action {
                 Action::Control { link, frame } => {
@@ -288,6 +289,7 @@ impl Driver {
                 Action::Dial { link, site, addresses } => {
                     let dialing = Link::dial(self.connector.clone(), site, addresses, self.dial_timeout);
                     self.links.insert(link, dialing);
+                    dialed = true;
                 }
                 Action::Close { link, reason } => {
                     if let Some(link) = self.links.remove(&link) {
@@ -300,7 +302,7 @@ impl Driver {
                 }
             }
         }
-        some
+        dialed
     }
 }
 
@@ -308,7 +310,8 @@ fn name(state: &State, site: SiteIndex) -> String {
     state.machine.sites().get(site.0).map(|site| site.name.clone()).unwrap_or_default()
 }
 
-/// Reads what has come on a connection into the machine; returns whether anything has.
+/// Reads what has come on a connection into the machine; whether there may be more, which was left to give others
+/// their turn.
 fn poll_link(
     link: &mut Link,
     id: LinkId,
@@ -316,25 +319,24 @@ fn poll_link(
     events_max: usize,
     cx: &mut Context<'_>,
 ) -> Result<bool, Lost> {
-    let mut some = false;
     if let Poll::Ready(opened) = link.poll_open(cx) {
         opened?;
-        some = true;
         shared.state().machine.handle_opened(shared.clock.now(), id);
     }
     let now = shared.clock.now();
-    for _ in 0..READS_MAX {
+    let mut reads = 0..READS_MAX;
+    let more_control = loop {
+        if reads.next().is_none() {
+            break true;
+        }
         let mut state = None;
         let polled = link.poll_control(cx, |frame| {
             state.get_or_insert_with(|| shared.state()).machine.handle_control(now, id, frame);
         });
-        match polled {
-            Poll::Pending => break,
-            Poll::Ready(read) => read?,
-        }
-        some = true;
+        let Poll::Ready(read) = polled else { break false };
+        read?;
         state.get_or_insert_with(|| shared.state()).machine.handle_heard(now, id);
-    }
+    };
     for _ in 0..READS_MAX {
         let mut state = None;
         {
@@ -342,18 +344,15 @@ fn poll_link(
             // Deliveries that are not drained yet count too: they are at most what one round reads.
             if state.events.len() >= events_max {
                 state.paused = true;
-                return Ok(some);
+                return Ok(more_control);
             }
         }
         let polled = link.poll_events(cx, |frame| {
             state.get_or_insert_with(|| shared.state()).machine.handle_event(now, id, frame);
         });
-        match polled {
-            Poll::Pending => break,
-            Poll::Ready(read) => read?,
-        }
-        some = true;
+        let Poll::Ready(read) = polled else { return Ok(more_control) };
+        read?;
         state.get_or_insert_with(|| shared.state()).machine.handle_heard(now, id);
     }
-    Ok(some)
+    Ok(true)
 }
