@@ -26,14 +26,20 @@ enum Effect<'a> {
     Member(&'a UserId),
 }
 
+/// What an op was to its request.
+pub(super) struct RequestApplied {
+    /// Whether the request had no dot before.
+    first_dot: bool,
+    /// The encoded event, where the request became visible.
+    event: Option<Bytes>,
+}
+
 impl Shard {
     /// Applies an op whose turn it is.
     pub(super) fn apply(&mut self, tx: &mut Tx<'_>, op: Op) -> Result<(), ViewError> {
         let dot = op.dot;
         let order = self.log_op(tx, &op);
-        let requests = self.counters.second_dots;
-        let event = self.apply_request(tx, &op)?;
-        let first_dot = requests == self.counters.second_dots;
+        let RequestApplied { first_dot, event } = self.apply_request(tx, &op)?;
         self.touch(tx, &op.request, dot);
         self.update_head(tx, &op, first_dot)?;
         self.hlc.observe(op.stamp);
@@ -64,17 +70,16 @@ impl Shard {
         order
     }
 
-    /// The request's row: made, or given one more dot. Returns the event where the request became visible.
-    pub(super) fn apply_request(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<Option<Bytes>, ViewError> {
+    /// The request's row: made, or given one more dot.
+    pub(super) fn apply_request(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<RequestApplied, ViewError> {
         let key = Key::Request(op.request.room, op.request.id);
         let hash = request_hash(&op.user, &op.request_bytes);
         let Some(old) = tx.get::<wire::RequestRow>(&key)? else {
             let row = new_request_row(op, hash);
             self.put_request(tx, &op.request, None, &row);
             self.apply_effects(tx, op)?;
-            let event = !row.hidden && op.request.kind.is_some();
-            return Ok(event
-                .then(|| event_frame(op.request.room, op.dot, &op.user, op.request_bytes.clone(), op.body.clone())));
+            let frame = || event_frame(op.request.room, op.dot, &op.user, op.request_bytes.clone(), op.body.clone());
+            return Ok(RequestApplied { first_dot: true, event: (!row.hidden).then(frame) });
         };
         self.counters.second_dots += 1;
         let mut row = old.clone();
@@ -93,7 +98,7 @@ impl Shard {
             }
         }
         self.put_request(tx, &op.request, Some(&old), &row);
-        Ok(None)
+        Ok(RequestApplied { first_dot: false, event: None })
     }
 
     pub(super) fn put_request(
