@@ -25,6 +25,7 @@ test: build loom
 check: deps $(TOOLS)/bin/cargo-deny
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	cargo fetch --locked
 	$(TOOLS)/bin/cargo-deny --offline --locked check bans licenses sources
 	cargo test $(CARGO_FLAGS) -p causeway-tests --test tidy
 

@@ -39,6 +39,20 @@ struct Open {
     control: FrameDecoder,
     out: BytesMut,
     events: Events,
+    /// The site has ended a stream: it is about to close the connection, and to say why.
+    closing: Option<Boxed<quinn::ConnectionError>>,
+}
+
+impl Open {
+    /// Waits for the site's reason, once it has ended a stream.
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        let connection = &self.connection;
+        let closing = self.closing.get_or_insert_with(|| {
+            let connection = connection.clone();
+            Box::pin(async move { connection.closed().await })
+        });
+        closing.as_mut().poll(cx).map(|e| Err(Lost::of_connection(&e)))
+    }
 }
 
 enum Events {
@@ -94,7 +108,8 @@ impl Link {
         let awaited = connection.clone();
         let events = Events::Awaited(Box::pin(async move { awaited.accept_uni().await }));
         let (control, out) = (FrameDecoder::default(), BytesMut::new());
-        self.stage = Stage::Open(Box::new(Open { connection, send, receive, control, out, events }));
+        let closing = None;
+        self.stage = Stage::Open(Box::new(Open { connection, send, receive, control, out, events, closing }));
         Poll::Ready(Ok(()))
     }
 
@@ -105,7 +120,9 @@ impl Link {
         mut take: impl FnMut(wire::ServerFrame),
     ) -> Poll<Result<(), Lost>> {
         let Stage::Open(open) = &mut self.stage else { return Poll::Pending };
-        std::task::ready!(poll_read(&mut open.receive, &mut open.control, cx))?;
+        if open.closing.is_some() || !std::task::ready!(poll_read(&mut open.receive, &mut open.control, cx))? {
+            return open.poll_closing(cx);
+        }
         while let Some(frame) = open.control.next("ServerFrame")? {
             take(frame);
         }
@@ -124,7 +141,9 @@ impl Link {
             open.events = Events::Open(stream, FrameDecoder::default());
         }
         let Events::Open(stream, decoder) = &mut open.events else { return Poll::Pending };
-        std::task::ready!(poll_read(stream, decoder, cx))?;
+        if open.closing.is_some() || !std::task::ready!(poll_read(stream, decoder, cx))? {
+            return open.poll_closing(cx);
+        }
         while let Some(frame) = decoder.next("EventFrame")? {
             take(frame);
         }
@@ -145,19 +164,20 @@ impl Link {
     }
 }
 
+/// False where the site has ended the stream.
 fn poll_read(
     stream: &mut quinn::RecvStream,
     decoder: &mut FrameDecoder,
     cx: &mut Context<'_>,
-) -> Poll<Result<(), Lost>> {
+) -> Poll<Result<bool, Lost>> {
     // The future holds nothing but the stream, so it may be dropped and made anew.
     let chunk = pin!(stream.read_chunk(READ_BYTES_MAX, true)).poll(cx);
     match std::task::ready!(chunk) {
         Ok(Some(chunk)) => {
             decoder.push(&chunk.bytes);
-            Poll::Ready(Ok(()))
+            Poll::Ready(Ok(true))
         }
-        Ok(None) => Poll::Ready(Err(Lost { by_site: None, words: "the site ended the stream".to_owned() })),
+        Ok(None) => Poll::Ready(Ok(false)),
         Err(quinn::ReadError::ConnectionLost(e)) => Poll::Ready(Err(Lost::of_connection(&e))),
         Err(e) => Poll::Ready(Err(Lost { by_site: None, words: e.to_string() })),
     }
