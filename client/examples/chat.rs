@@ -51,6 +51,9 @@ struct Options {
     /// Who you are.
     #[arg(long)]
     user: String,
+    /// A token, where the sites want one: see `causeway-relay token`.
+    #[arg(long, env = "CAUSEWAY_TOKEN", hide_env_values = true, default_value = "")]
+    token: String,
     /// The room to join: 32 hexadecimal digits.
     #[arg(long)]
     room: Option<String>,
@@ -129,7 +132,8 @@ async fn connect(options: &Options) -> anyhow::Result<Client> {
         Some(path) => Box::new(FileStore::open(path, Sync::Disk)?),
         None => Box::new(MemoryStore::new()),
     };
-    let mut config = Config::new(UserId::new(&options.user).context("--user")?, sites, connector);
+    let mut config =
+        Config::new(UserId::new(&options.user).context("--user")?, sites, connector).token(options.token.clone());
     config.store = store;
     config.session.standby = if options.cold { Standby::Cold } else { Standby::Warm };
     Client::connect(config).await.context("no site would have us")

@@ -95,11 +95,13 @@ pub enum Code {
     ProtocolError = 303,
     /// Too many sessions.
     Overloaded = 304,
+    /// The session's token has ended: come again with a newer one.
+    TokenExpired = 305,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 17] = [
+    pub const ALL: [Code; 18] = [
         Code::Malformed,
         Code::IdConflict,
         Code::DeviceMismatch,
@@ -117,6 +119,7 @@ impl Code {
         Code::ShuttingDown,
         Code::ProtocolError,
         Code::Overloaded,
+        Code::TokenExpired,
     ];
 
     /// Of its number; `None` for a number that a newer site made up.

@@ -12,6 +12,8 @@ pub const REQUEST_BYTES_MAX: usize = 2 << 10;
 pub const USER_BYTES_MAX: usize = 128;
 /// A room's name, bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 512;
+/// A token, bytes.
+pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 /// A content type, bytes.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
 /// The salt of a body, bytes.

@@ -11,11 +11,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
+use crate::dev_tokens::write_dev_keys;
 use crate::tls::site_dns_name;
 
 const CA_NAME: &str = "Causeway development CA";
 
-/// Writes `ca.pem`, `ca.key`, and for each site `site-N.pem` and `site-N.key`, and `client.pem` and `client.key`.
+/// Writes `ca.pem`, `ca.key`, and for each site `site-N.pem` and `site-N.key`, and `client.pem` and `client.key`;
+/// also `token.key`, which signs development tokens, and `jwks.json`, which checks them.
 /// An authority that is there already is used again, so that a site can be added later; certificates that are
 /// there already are replaced.
 pub fn write_dev_certs(out: &Path, sites: &[SiteId]) -> Result<()> {
@@ -30,7 +32,8 @@ pub fn write_dev_certs(out: &Path, sites: &[SiteId]) -> Result<()> {
         write_signed(out, &format!("site-{site}"), names, usages, &ca)?;
     }
     let names = vec!["client.causeway.internal".to_owned()];
-    write_signed(out, "client", names, vec![ExtendedKeyUsagePurpose::ClientAuth], &ca)
+    write_signed(out, "client", names, vec![ExtendedKeyUsagePurpose::ClientAuth], &ca)?;
+    write_dev_keys(out)
 }
 
 fn ca_params() -> CertificateParams {
@@ -74,7 +77,7 @@ fn write_signed(
     write(&out.join(format!("{stem}.key")), &pair.serialize_pem(), 0o600)
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(mode).open(path).with_context(failed)?;

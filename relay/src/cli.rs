@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::certs::write_dev_certs;
 use crate::config::{Config, LogFormat};
+use crate::dev_tokens::{DEV_AUDIENCE, DEV_ISSUER, DevClaims, dev_token};
 use crate::relay::Relay;
 use crate::settings::Settings;
 
@@ -38,13 +39,38 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "1,2,3", value_parser = clap::value_parser!(u16).range(1..))]
         sites: Vec<u16>,
     },
+    /// Print a token for a client, signed with a development key
+    Token {
+        /// The Ed25519 key, as `dev-certs` writes it
+        #[arg(long, default_value = "certs/token.key")]
+        key: PathBuf,
+        /// Whose token it is
+        #[arg(long)]
+        user: String,
+        /// Its `iss`
+        #[arg(long, default_value = DEV_ISSUER)]
+        issuer: String,
+        /// Its `aud`
+        #[arg(long, default_value = DEV_AUDIENCE)]
+        audience: String,
+        /// For how many seconds it is good
+        #[arg(long, default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+        seconds: u64,
+    },
 }
 
 /// Does what the command line says; runs a relay until SIGTERM or SIGINT.
 pub fn run(cli: Cli) -> Result<()> {
-    if let Some(Command::DevCerts { out, sites }) = cli.command {
-        let sites: Vec<SiteId> = sites.into_iter().map(SiteId).collect();
-        return write_dev_certs(&out, &sites);
+    match cli.command {
+        Some(Command::DevCerts { out, sites }) => {
+            let sites: Vec<SiteId> = sites.into_iter().map(SiteId).collect();
+            return write_dev_certs(&out, &sites);
+        }
+        Some(Command::Token { key, user, issuer, audience, seconds }) => {
+            println!("{}", dev_token(&key, &DevClaims::from_now(user, issuer, audience, seconds)?)?);
+            return Ok(());
+        }
+        None => {}
     }
     let file = match &cli.config {
         Some(path) => {

@@ -56,6 +56,19 @@ pub struct Peer {
     pub advertise: Vec<String>,
 }
 
+/// Which tokens are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenConfig {
+    /// The JWKS file.
+    pub keys: PathBuf,
+    /// What `iss` must be.
+    pub issuer: String,
+    /// What `aud` must be or hold.
+    pub audience: String,
+    /// What clocks may differ.
+    pub leeway: Duration,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -78,7 +91,8 @@ pub struct Config {
     /// Empty: the address that `listen` was bound to.
     pub advertise: Vec<String>,
     pub admin_listen: SocketAddr,
-    pub dev: bool,
+    /// `None`: clients need no token (`dev`).
+    pub tokens: Option<TokenConfig>,
     pub shards: u16,
     pub threads: usize,
     pub io_threads: usize,
@@ -103,6 +117,9 @@ const SHARDS_MAX: i64 = 4_096;
 const THREADS_MAX: i64 = 256;
 const CLUSTER_BYTES_MAX: usize = 64;
 const SITE_NAME_BYTES_MAX: usize = 64;
+const TOKEN_CLAIM_BYTES_MAX: usize = 256;
+const TOKEN_LEEWAY_DEFAULT_S: i64 = 30;
+const TOKEN_LEEWAY_MAX_S: i64 = 600;
 const SESSION_QUEUE_BYTES_DEFAULT: i64 = 256 << 10;
 const LOG_BYTES_DEFAULT: i64 = 64 << 20;
 const BLOCK_CACHE_BYTES_DEFAULT: i64 = 128 << 20;
@@ -115,15 +132,18 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as i64;
         // Half of the cores for shards and half for IO: more threads than cores only take turns with each other.
         let threads = (cores / 2).max(1);
+        let tokens = tokens(&s)?;
         let site = site_id("site", required(s.site, "site", "write site = 1")?)?;
         let site_name = s.site_name.unwrap_or_else(|| format!("site-{site}"));
         check_text("site_name", &site_name, SITE_NAME_BYTES_MAX)?;
         let cluster = required(s.cluster, "cluster", "write cluster = \"NAME\", the same at every site")?;
         check_text("cluster", &cluster, CLUSTER_BYTES_MAX)?;
-        let dev = s.dev.unwrap_or(false);
         let listen = required(s.listen, "listen", "write listen = \"127.0.0.1:7400\"")?;
         let listen = socket_addr("listen", &listen)?;
-        check_dev(dev, listen)?;
+        if tokens.is_none() && !listen.ip().is_loopback() {
+            let fix = "under --dev clients need no token: use a loopback address, such as 127.0.0.1:7400";
+            return Err(invalid("listen", listen, fix));
+        }
         let admin_listen = required(s.admin_listen, "admin_listen", "write admin_listen = \"127.0.0.1:7480\"")?;
         let admin_listen = socket_addr("admin_listen", &admin_listen)?;
         if !admin_listen.ip().is_loopback() {
@@ -146,7 +166,7 @@ impl Config {
             listen,
             advertise,
             admin_listen,
-            dev,
+            tokens,
             shards: ranged("shards", s.shards, limits::SHARD_COUNT_DEFAULT.into(), 1, SHARDS_MAX)? as u16,
             threads: ranged("threads", s.threads, threads, 1, THREADS_MAX)? as usize,
             io_threads: ranged("io_threads", s.io_threads, threads, 1, THREADS_MAX)? as usize,
@@ -217,18 +237,23 @@ fn socket_addr(field: &'static str, text: &str) -> Result<SocketAddr, ConfigErro
     text.parse().map_err(|_| invalid(field, format!("{text:?}"), "use IP:PORT, such as 127.0.0.1:7400"))
 }
 
-/// Until clients bring tokens, nobody but this machine may be a client.
-fn check_dev(dev: bool, listen: SocketAddr) -> Result<(), ConfigError> {
-    if !dev {
-        let fix = "this release cannot check who a client is (tokens come with the next one), so it starts only with \
-                   --dev, on a loopback address";
-        return Err(invalid("dev", dev, fix));
+/// Clients prove who they are by tokens, or need not under `dev`.
+fn tokens(s: &Settings) -> Result<Option<TokenConfig>, ConfigError> {
+    let dev = s.dev.unwrap_or(false);
+    let Some(keys) = s.token_keys.clone() else {
+        let fix = "write token_keys = \"jwks.json\", the public keys that sign clients' tokens; or, to try it out on a \
+                   loopback address without tokens, dev = true";
+        return if dev { Ok(None) } else { Err(ConfigError::Missing { field: "token_keys", fix }) };
+    };
+    if dev {
+        return Err(invalid("dev", dev, "token_keys is set, too: leave one of them out"));
     }
-    if !listen.ip().is_loopback() {
-        let fix = "under --dev clients need no token: use a loopback address, such as 127.0.0.1:7400";
-        return Err(invalid("listen", listen, fix));
-    }
-    Ok(())
+    let issuer = required(s.token_issuer.clone(), "token_issuer", "write token_issuer = \"https://login.example\"")?;
+    let audience = required(s.token_audience.clone(), "token_audience", "write token_audience = \"causeway\"")?;
+    check_text("token_issuer", &issuer, TOKEN_CLAIM_BYTES_MAX)?;
+    check_text("token_audience", &audience, TOKEN_CLAIM_BYTES_MAX)?;
+    let leeway = ranged("token_leeway_s", s.token_leeway_s, TOKEN_LEEWAY_DEFAULT_S, 0, TOKEN_LEEWAY_MAX_S)?;
+    Ok(Some(TokenConfig { keys, issuer, audience, leeway: Duration::from_secs(leeway as u64) }))
 }
 
 fn check_hosts(field: &'static str, addresses: &[String]) -> Result<(), ConfigError> {

@@ -109,7 +109,7 @@ fn each_invalid_value_is_named() {
 #[test]
 fn without_dev_the_relay_refuses_and_says_why() {
     let error = error_of(|s| s.dev = None);
-    assert!(error.starts_with("`dev` is false") && error.contains("tokens"), "{error}");
+    assert!(error.starts_with("`token_keys` is not set") && error.contains("dev = true"), "{error}");
 }
 
 #[test]

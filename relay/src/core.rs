@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use causeway_mailbox::{Registry, Wakes};
 use causeway_protocol::{Code, Origin, RoomId, UserId, wire};
 use causeway_replica::io::{Input, SessionId};
-use causeway_replica::session::SessionInput;
+use causeway_replica::session::{Admission, SessionInput};
 use causeway_store::Store;
 use tokio::sync::{Semaphore, watch};
 
@@ -29,6 +29,8 @@ pub struct Core {
     pub metrics: Metrics,
     /// This start of this node.
     pub origin: Origin,
+    /// How clients prove who they are.
+    pub admission: Admission,
     /// Every site, as clients are told.
     pub site_infos: Arc<[wire::SiteInfo]>,
     /// The database.
@@ -65,6 +67,7 @@ impl Core {
     pub fn new(
         config: Config,
         origin: Origin,
+        admission: Admission,
         site_infos: Arc<[wire::SiteInfo]>,
         store: Store,
         inboxes: ShardInboxes,
@@ -74,6 +77,7 @@ impl Core {
             clock: Clock::start(),
             metrics: Metrics::new(),
             origin,
+            admission,
             site_infos,
             store,
             published: Published::new(config.shards),

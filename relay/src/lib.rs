@@ -17,6 +17,7 @@ mod clock;
 mod clock_guard;
 pub mod config;
 mod core;
+pub mod dev_tokens;
 mod history;
 mod link;
 mod link_queue;
@@ -33,6 +34,7 @@ mod shard_input;
 mod shard_thread;
 mod status;
 pub mod tls;
+mod tokens;
 mod transport;
 
 pub use config::Config;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use causeway_mailbox::Wakes;
 use causeway_protocol::{Code, Origin, wire};
+use causeway_replica::session::Admission;
 use causeway_store::{CommitThread, Identity as StoreIdentity, Provenance, Store, StoreConfig, StoreError};
 use quinn::Endpoint;
 use tokio::net::TcpListener;
@@ -19,6 +20,7 @@ use crate::session::close_code;
 use crate::shard_input::{ShardInboxes, ThreadInput};
 use crate::shard_thread::ShardThread;
 use crate::tls::{Identity, Side, TlsError, side_of};
+use crate::tokens::{TokenKeys, TokenKeysError};
 use crate::{admin, link, session, transport};
 
 /// TLS handshakes at a time. Each costs a signature; more would only make all of them slower.
@@ -40,6 +42,9 @@ pub enum StartError {
     /// Certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Keys of clients' tokens.
+    #[error(transparent)]
+    TokenKeys(#[from] TokenKeysError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,6 +93,7 @@ impl Relay {
     /// To be called within a tokio runtime.
     pub async fn start(config: Config) -> Result<RelayHandle, StartError> {
         let identity = Identity::load(config.site, &config.ca, &config.cert, &config.key)?;
+        let token_keys = config.tokens.clone().map(TokenKeys::load).transpose()?.map(Arc::new);
         let (server, peer_client) = (transport::server_config(&identity)?, transport::peer_client_config(&identity)?);
         let endpoint = listen(config.listen, server)?;
         let listen_error = |reason| StartError::Listen { field: "listen", address: config.listen, reason };
@@ -106,8 +112,20 @@ impl Relay {
         }
         let provenance = store.provenance()?;
         let inboxes = ShardInboxes::new(config.threads);
+        let admission = match &token_keys {
+            Some(keys) => Admission::Tokens(keys.clone()),
+            None => Admission::Tokenless,
+        };
         let site_infos = site_infos(&config, listen_address);
-        let core = Arc::new(Core::new(config, origin, site_infos, store, inboxes, provenance == Provenance::Intact));
+        let core = Arc::new(Core::new(
+            config,
+            origin,
+            admission,
+            site_infos,
+            store,
+            inboxes,
+            provenance == Provenance::Intact,
+        ));
         let commits = core.store.start_commits(
             {
                 let inboxes = core.inboxes.clone();
@@ -120,6 +138,10 @@ impl Relay {
         let mut tasks = JoinSet::new();
         tasks.spawn(admin::serve(core.clone(), admin_listener));
         tasks.spawn(upkeep(core.clone()));
+        if let Some(keys) = token_keys {
+            core.metrics.token_keys.set(keys.count() as f64);
+            tasks.spawn(follow_token_keys(core.clone(), keys));
+        }
         tasks.spawn(accept(core.clone(), endpoint.clone()));
         let mut links = JoinSet::new();
         for peer in core.links.all().iter().filter(|link| link.peer.site > core.config.site) {
@@ -306,6 +328,17 @@ async fn accept(core: Arc<Core>, endpoint: Endpoint) {
             }
         });
     }
+}
+
+async fn follow_token_keys(core: Arc<Core>, keys: Arc<TokenKeys>) {
+    let tell = |read| match read {
+        Ok(count) => {
+            core.metrics.token_keys.set(count as f64);
+            tracing::info!(count, "token keys read again");
+        }
+        Err(e) => tracing::error!("the token keys stay as they were: {e}"),
+    };
+    keys.follow(tell).await;
 }
 
 async fn upkeep(core: Arc<Core>) {

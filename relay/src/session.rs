@@ -14,6 +14,7 @@ use causeway_replica::view::ViewError;
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
 
 use crate::core::Core;
 use crate::mail::{Live, Note, live_limits, note_limits};
@@ -99,7 +100,7 @@ pub async fn serve(core: Arc<Core>, connection: Connection) {
         site_name: core.config.site_name.clone(),
         shard_count: core.config.shards,
         sites: core.site_infos.clone(),
-        tokenless: core.config.dev,
+        admission: core.admission.clone(),
         limits: SessionLimits::default(),
     };
     let mut driver = Box::new(Driver {
@@ -184,7 +185,9 @@ impl Driver {
         let mut read: Option<ReadJob> = None;
         let mut permit: Option<PermitWait> = None;
         let mut chunks: [Bytes; READ_CHUNKS] = Default::default();
-        let mut hello_by = Some(Box::pin(tokio::time::sleep(HELLO_MAX)));
+        // Until the hello is answered: then until the session's own time.
+        let mut due = Some(Box::pin(tokio::time::sleep(HELLO_MAX)));
+        let mut due_ms = None;
         loop {
             if let Some((code, reason)) = self.closing.take() {
                 return Err(SessionEnd::Closed(code, reason));
@@ -209,8 +212,11 @@ impl Driver {
                 count = recv.read_chunks(&mut chunks), if takes => {
                     let count = count?.ok_or(SessionEnd::Left)?;
                     self.take_chunks(&mut chunks[..count]).await?;
-                    if self.session.as_ref().is_some_and(|session| session.user().is_some()) {
-                        hello_by = None;
+                    if let Some(session) = self.session.as_ref().filter(|session| session.user().is_some())
+                        && (due_ms.is_none() || due_ms != Some(session.next_timer()))
+                    {
+                        due_ms = Some(session.next_timer());
+                        due = session.next_timer().map(|at| Box::pin(sleep_until(self.core.clock.instant_of(at).into())));
                     }
                 }
                 granted = waited(&mut permit), if is_here => {
@@ -221,8 +227,13 @@ impl Driver {
                     read = None;
                     self.end_read(done).await;
                 }
-                () = waited(&mut hello_by) => {
-                    return Err(SessionEnd::Closed(Code::Unauthenticated, "no hello came in time".to_owned()));
+                () = waited(&mut due), if is_here => {
+                    if due_ms.is_none() {
+                        return Err(SessionEnd::Closed(Code::Unauthenticated, "no hello came in time".to_owned()));
+                    }
+                    due = None;
+                    self.handle(SessionInput::Tick);
+                    self.carry_out().await;
                 }
             }
         }

@@ -33,10 +33,22 @@ pub struct Settings {
     /// TCP address of the admin HTTP server, loopback only, IP:PORT
     #[arg(long, env = "CAUSEWAY_ADMIN_LISTEN")]
     pub admin_listen: Option<String>,
-    /// Accept clients without tokens; only on loopback addresses
+    /// Accept clients without tokens, instead of `token_keys`; only on loopback addresses
     #[arg(long, env = "CAUSEWAY_DEV", num_args = 0..=1, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
     pub dev: Option<bool>,
+    /// JWKS file (RFC 7517) of the public keys that sign clients' tokens; read again when it changes
+    #[arg(long, env = "CAUSEWAY_TOKEN_KEYS")]
+    pub token_keys: Option<PathBuf>,
+    /// The `iss` that tokens must have
+    #[arg(long, env = "CAUSEWAY_TOKEN_ISSUER")]
+    pub token_issuer: Option<String>,
+    /// The `aud` that tokens must have, alone or among others
+    #[arg(long, env = "CAUSEWAY_TOKEN_AUDIENCE")]
+    pub token_audience: Option<String>,
+    /// Seconds that the clocks of issuer and site may differ, for `exp` and `nbf` [default: 30]
+    #[arg(long, env = "CAUSEWAY_TOKEN_LEEWAY_S")]
+    pub token_leeway_s: Option<i64>,
     /// Shards of the cluster, the same at every site and set for life [default: 256]
     #[arg(long, env = "CAUSEWAY_SHARDS")]
     pub shards: Option<i64>,
@@ -127,6 +139,10 @@ impl Settings {
             advertise: self.advertise.or(base.advertise),
             admin_listen: self.admin_listen.or(base.admin_listen),
             dev: self.dev.or(base.dev),
+            token_keys: self.token_keys.or(base.token_keys),
+            token_issuer: self.token_issuer.or(base.token_issuer),
+            token_audience: self.token_audience.or(base.token_audience),
+            token_leeway_s: self.token_leeway_s.or(base.token_leeway_s),
             shards: self.shards.or(base.shards),
             threads: self.threads.or(base.threads),
             io_threads: self.io_threads.or(base.io_threads),

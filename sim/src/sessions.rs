@@ -59,7 +59,7 @@ impl World {
             site_name: format!("site-{site}"),
             shard_count,
             sites: std::sync::Arc::clone(&process.site_infos),
-            tokenless: true,
+            admission: causeway_replica::session::Admission::Tokenless,
             limits,
         };
         let hosted = Hosted { session: ServerSession::new(config), conn: id, live: VecDeque::new(), overflowed: false };

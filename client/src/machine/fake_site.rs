@@ -147,6 +147,7 @@ impl Cluster {
             Frame::Submit(submit) if !self.sites[site].stuck => self.submitted(site, link, submit),
             Frame::Submit(_) => {}
             Frame::MarkRead(_) => self.marks += 1,
+            Frame::Renew(_) => {}
         }
     }
 

@@ -244,6 +244,12 @@ impl Machine {
         held
     }
 
+    /// A newer token of the same user: for the connections that stand, which go on until it ends, and for later ones.
+    pub fn set_token(&mut self, now: Now, token: String) {
+        self.last_ms = now.mono_ms;
+        self.take_token(now, token);
+    }
+
     /// Everything delivered of this room so far has been read by the user.
     pub fn mark_read(&mut self, now: Now, room: RoomId) {
         self.mark(now, room);

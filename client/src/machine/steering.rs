@@ -130,6 +130,21 @@ impl Machine {
         self.steer(now);
     }
 
+    /// Passes the token on; where a refused one kept the session out, it is tried at once.
+    pub(super) fn take_token(&mut self, now: Now, token: String) {
+        let open: Vec<LinkId> =
+            self.links.values().filter(|link| link.phase != Phase::Dialing).map(|link| link.id).collect();
+        for id in open {
+            self.put(id, wire::client_frame::Frame::Renew(wire::Renew { token: token.clone() }));
+        }
+        self.config.token = token;
+        if self.refused.take().is_some() {
+            self.home_attempts = 0;
+            self.home_dial_ms = self.home_dial_ms.min(now.mono_ms);
+            self.steer(now);
+        }
+    }
+
     pub(super) fn session_refused(&mut self, site: SiteIndex, code: u32, detail: String) {
         self.refused = Some((code, detail.clone()));
         self.outputs.push_back(Output::SessionRefused { site, code, detail });
@@ -138,7 +153,8 @@ impl Machine {
     pub(super) fn closed_by_host(&mut self, now: Now, id: LinkId, by_site: Option<ClosedBySite>) {
         let Some(site) = self.links.get(&id).map(|link| link.site) else { return };
         let refusal = by_site.filter(|closed| {
-            matches!(Code::from_number(closed.code), Some(Code::Version | Code::Unauthenticated | Code::ProtocolError))
+            use Code::{ProtocolError, TokenExpired, Unauthenticated, Version};
+            matches!(Code::from_number(closed.code), Some(Version | Unauthenticated | ProtocolError | TokenExpired))
         });
         if let Some(ClosedBySite { code, detail }) = refusal {
             self.session_refused(site, code, detail);

@@ -189,6 +189,13 @@ impl Client {
         discarded
     }
 
+    /// Gives the session a newer token of the same user: the connections that stand go on until it ends, and later ones
+    /// begin with it. To be called before the old one ends, or when [`Event::SessionRefused`] says that it has.
+    pub fn set_token(&self, token: impl Into<String>) {
+        self.inner.shared.state().machine.set_token(self.inner.shared.clock.now(), token.into());
+        self.inner.shared.driver.wake();
+    }
+
     // ---- events
 
     /// The next event; `None` when the client is closed. For one caller at a time.

@@ -58,6 +58,13 @@ impl Config {
         self
     }
 
+    /// With this token in the hello; [`crate::Client::set_token`] gives a newer one later.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.session.token = token.into();
+        self
+    }
+
     /// With this store.
     #[must_use]
     pub fn store(mut self, store: impl Store + 'static) -> Self {

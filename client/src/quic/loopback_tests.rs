@@ -131,6 +131,7 @@ fn answer(
                 outbox_window_max: 64,
             }))
         }
+        Frame::Renew(_) => None,
         Frame::Ping(ping) => Some(Answer::Pong(wire::Pong { token: ping.token, clock_ms })),
         Frame::Submit(submit) => {
             let request = wire::Request::decode(submit.request.clone()).expect("a request");

@@ -128,6 +128,7 @@ fn client(out: &mut Vec<Sample>) {
     };
     let submit = wire::Submit { request: TEXT, body: Some(bytes("body")), nonce: 0x0102_0304_0506_0708 };
     let ping = wire::Ping { token: 300 };
+    let renew = wire::Renew { token: "header.claims.signature".into() };
     let mark = wire::MarkRead { room: ROOM, vector: Some(vector()) };
     let frame = |frame| wire::ClientFrame { frame: Some(frame) };
     samples!(out, ClientFrame:
@@ -135,12 +136,14 @@ fn client(out: &mut Vec<Sample>) {
         frame(Client::Submit(submit.clone())),
         frame(Client::Ping(ping)),
         frame(Client::MarkRead(mark.clone())),
+        frame(Client::Renew(renew.clone())),
     );
     samples!(out, Hello: hello);
     samples!(out, RoomCursor: cursor);
     samples!(out, Submit: submit);
     samples!(out, Ping: ping);
     samples!(out, MarkRead: mark);
+    samples!(out, Renew: renew);
     samples!(out, HistoryRequest: wire::HistoryRequest { room: ROOM, from: Some(id()), forward: true, limit: 500 });
 }
 

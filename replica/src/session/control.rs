@@ -30,6 +30,7 @@ impl ServerSession {
                 Ok(())
             }
             (Some(Frame::MarkRead(mark)), _) => self.mark_read(&mark, out),
+            (Some(Frame::Renew(renew)), _) => self.renew(now, &renew.token),
             (None, _) => Err(broken("a frame of no kind that this version knows")),
         };
         if let Err((code, detail)) = result {
@@ -45,17 +46,14 @@ impl ServerSession {
             (Code::Version, format!("versions {low} to {high} are spoken here, not {min} to {max}"))
         })?;
         let user = UserId::new(&hello.user).map_err(malformed)?;
-        if !self.config.tokenless {
-            let detail = "this site accepts no client without a token, and cannot check tokens yet: run it with --dev";
-            return Err((Code::Unauthenticated, detail.to_owned()));
-        }
+        let until_ms = self.config.admission.admit(now, &user, &hello.token)?;
         let cursors = cursors(&hello.cursors)?;
-        match &self.client {
+        match &mut self.client {
             None => {
                 out.push(SessionOutput::Bind(user.clone()));
-                self.client = Some(Client { user, nonce: hello.nonce });
+                self.client = Some(Client { user, nonce: hello.nonce, until_ms });
             }
-            Some(client) if client.user == user && client.nonce == hello.nonce => {}
+            Some(client) if client.user == user && client.nonce == hello.nonce => client.until_ms = until_ms,
             Some(_) => return Err(broken("a further hello must name the same user and nonce")),
         }
         if let Some(rooms) = self.rooms.take() {
@@ -64,6 +62,21 @@ impl ServerSession {
         self.rooms = (!hello.standby).then(|| Rooms::resume(cursors));
         out.push(frames::control(wire::server_frame::Frame::Welcome(self.welcome(now, version))));
         Ok(())
+    }
+
+    /// A token that is no good ends the session, as it would have ended with the old one.
+    fn renew(&mut self, now: Now, token: &str) -> Result<(), Refusal> {
+        let Some(client) = &mut self.client else { return Ok(()) };
+        client.until_ms = self.config.admission.admit(now, &client.user, token)?;
+        Ok(())
+    }
+
+    pub(super) fn tick(&mut self, now: Now, out: &mut Vec<SessionOutput>) {
+        if self.next_timer().is_some_and(|until| until <= now.mono_ms) {
+            self.closed = true;
+            let detail = "the token has expired: come again with a newer one".to_owned();
+            out.push(SessionOutput::Close(Code::TokenExpired, detail));
+        }
     }
 
     fn welcome(&self, now: Now, version: u32) -> wire::Welcome {

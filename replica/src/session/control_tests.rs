@@ -114,13 +114,6 @@ fn a_bad_hello_closes_the_connection_and_says_why() {
 }
 
 #[test]
-fn without_dev_a_client_needs_a_token() {
-    let mut host = Host::with(Fixture::default(), "ann", SessionConfig { tokenless: false, ..config() });
-    host.say_hello(&[]);
-    assert_eq!(closed_with(&mut host), Code::Unauthenticated);
-}
-
-#[test]
 fn a_second_hello_as_somebody_else_closes_the_connection() {
     for (name, nonce) in [("bob", NONCE), ("ann", NONCE + 1)] {
         let mut host = greeted();

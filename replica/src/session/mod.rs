@@ -28,6 +28,7 @@
 //! The session knows nothing of sockets, tasks, clocks or shards: the host routes `Submit` and `MarkRead` to the
 //! shard, and the shard's answers for this session back into `handle`.
 
+mod admission;
 mod control;
 mod frames;
 mod rooms;
@@ -38,6 +39,8 @@ use causeway_protocol::{Code, Dot, RequestId, RoomId, ShardId, SiteId, UserId, V
 use crate::io::{Now, SessionId, Submission};
 use crate::read::Durables;
 use crate::view::{View, ViewError};
+
+pub use admission::{Admission, Grant, Tokens};
 
 /// What a session is told at its start.
 #[derive(Clone, Debug)]
@@ -52,8 +55,8 @@ pub struct SessionConfig {
     pub shard_count: u16,
     /// Every configured site, this one too, with the addresses that clients dial.
     pub sites: std::sync::Arc<[wire::SiteInfo]>,
-    /// Accept clients without a token (`--dev`).
-    pub tokenless: bool,
+    /// How clients prove who they are.
+    pub admission: Admission,
     /// Limits; the default ones suit a relay.
     pub limits: SessionLimits,
 }
@@ -130,6 +133,8 @@ pub enum SessionInput {
     },
     /// The site wants the client to move.
     GoAway(Code, String),
+    /// The time that [`ServerSession::next_timer`] told has come.
+    Tick,
 }
 
 /// Everything that a session can ask of its host.
@@ -158,6 +163,8 @@ pub enum SessionOutput {
 struct Client {
     user: UserId,
     nonce: u64,
+    /// When the client's right to be here ends, `mono_ms`.
+    until_ms: Option<u64>,
 }
 
 /// The server's side of one client connection. The module's text is its contract.
@@ -215,6 +222,7 @@ impl ServerSession {
             }
             SessionInput::Frontier { shard, dot } => out.push(frames::frontier(shard, dot)),
             SessionInput::GoAway(code, detail) => out.push(frames::go_away(code, detail)),
+            SessionInput::Tick => self.tick(now, out),
             SessionInput::Live { room, dot, frame } => {
                 if let Some(rooms) = &mut self.rooms {
                     rooms.live(room, dot, frame, out);
@@ -236,6 +244,11 @@ impl ServerSession {
                 }
             }
         }
+    }
+
+    /// When to call [`ServerSession::handle`] with a [`SessionInput::Tick`], `mono_ms`. It changes only with a frame.
+    pub fn next_timer(&self) -> Option<u64> {
+        self.client.as_ref().filter(|_| !self.closed)?.until_ms
     }
 
     /// Whether [`ServerSession::read`] has anything to do.
@@ -262,6 +275,8 @@ impl ServerSession {
     }
 }
 
+#[cfg(test)]
+mod admission_tests;
 #[cfg(test)]
 mod control_tests;
 #[cfg(test)]

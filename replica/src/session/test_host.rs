@@ -18,7 +18,7 @@ pub fn config() -> SessionConfig {
         site_name: "one".into(),
         shard_count: SHARDS,
         sites: [wire::SiteInfo { site: 1, name: "one".into(), addresses: vec!["127.0.0.1:1".into()] }].into(),
-        tokenless: true,
+        admission: Admission::Tokenless,
         limits: SessionLimits::default(),
     }
 }

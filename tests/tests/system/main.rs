@@ -9,3 +9,4 @@ mod old_disk;
 mod slow_reader;
 mod smoke;
 mod system;
+mod tokens;
