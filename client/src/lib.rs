@@ -37,5 +37,5 @@ pub use machine::{Durability, Limits, MoveReason, SendError, SiteConfig, Standby
 #[cfg(feature = "quic")]
 pub use quic::{
     Change, ChangeKind, Client, Commit, Config, ConnectError, Connector, ConnectorError, Direction, Event, Gap, Handle,
-    HistoryError, HistoryPage, Message, ProgressEvent, Refusal, Status, Stored,
+    HistoryError, HistoryPage, Message, ProgressEvent, Refreshing, Refusal, Status, Stored, TokenRefresh,
 };

@@ -64,7 +64,7 @@ impl Client {
     /// # Errors
     /// The store cannot be read.
     pub fn start(config: Config) -> Result<Self, ConnectError> {
-        let Config { session, connector, mut store, commit, events_max, progress_events, .. } = config;
+        let Config { session, connector, refresh, mut store, commit, events_max, progress_events, .. } = config;
         if session.sites.is_empty() {
             return Err(ConnectError::NoSites);
         }
@@ -75,7 +75,7 @@ impl Client {
         let clock = Clock::start();
         let shared = Shared::new(clock, Machine::new(clock.now(), session, start));
         let driver = Driver::new(shared.clone(), connector, dial_timeout, events_max, progress_events, store);
-        tokio::spawn(driver.run());
+        tokio::spawn(driver.refresh(refresh).run());
         Ok(Self { inner: Arc::new(Inner { shared, commit }) })
     }
 
@@ -190,7 +190,8 @@ impl Client {
     }
 
     /// Gives the session a newer token of the same user: the connections that stand go on until it ends, and later ones
-    /// begin with it. To be called before the old one ends, or when [`Event::SessionRefused`] says that it has.
+    /// begin with it. To be called before the old one ends; where [`Event::SessionRefused`] says that it has,
+    /// [`Config::refresh`] does it.
     pub fn set_token(&self, token: impl Into<String>) {
         self.inner.shared.state().machine.set_token(self.inner.shared.clock.now(), token.into());
         self.inner.shared.driver.wake();

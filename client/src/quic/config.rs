@@ -1,6 +1,7 @@
 //! What a client is made with, why it may not come to be, how it stands.
 
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use causeway_protocol::{SiteId, UserId};
@@ -19,12 +20,20 @@ pub enum Commit {
     Manual,
 }
 
+/// A newer token on its way.
+pub type Refreshing = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+
+/// Gets a newer token, from wherever the application has its tokens; the error is for the log.
+pub type TokenRefresh = Box<dyn Fn() -> Refreshing + Send>;
+
 /// What a client is made with.
 pub struct Config {
     /// Session: user, sites in order of preference, standby, bounds, time constants.
     pub session: machine::Config,
     /// Socket and roots of trust.
     pub connector: Connector,
+    /// Asked when a site says that the token has ended or is no good. One call at a time, and one a refusal.
+    pub refresh: Option<TokenRefresh>,
     /// Keeps outbox and cursors.
     pub store: Box<dyn Store>,
     /// When an event counts as handled.
@@ -43,6 +52,7 @@ impl Config {
         Self {
             session: machine::Config::new(user, sites),
             connector,
+            refresh: None,
             store: Box::new(MemoryStore::new()),
             commit: Commit::Auto,
             events_max: 4_096,
@@ -62,6 +72,17 @@ impl Config {
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.session.token = token.into();
+        self
+    }
+
+    /// With a way to get newer tokens when a site refuses the present one. A session that ends with its token is opened
+    /// again; an application that knows when its tokens end saves that by [`crate::Client::set_token`] in time.
+    #[must_use]
+    pub fn refresh<F>(mut self, refresh: impl Fn() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<String, String>> + Send + 'static,
+    {
+        self.refresh = Some(Box::new(move || Box::pin(refresh())));
         self
     }
 

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use causeway_protocol::Code;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 
+use super::config::{Refreshing, TokenRefresh};
 use super::connector::Connector;
 use super::event::{self, Event, ProgressEvent};
 use super::link::{Link, Lost};
@@ -53,6 +55,8 @@ pub(super) struct Driver {
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
     store_retry: Option<Pin<Box<Sleep>>>,
+    refresh: Option<TokenRefresh>,
+    refreshing: Option<Refreshing>,
 }
 
 impl Driver {
@@ -79,7 +83,15 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: Some(Instant::now()),
             store_retry: None,
+            refresh: None,
+            refreshing: None,
         }
+    }
+
+    /// With a way to get newer tokens, if there is one.
+    pub(super) fn refresh(mut self, refresh: Option<TokenRefresh>) -> Self {
+        self.refresh = refresh;
+        self
     }
 
     /// Ends when the client is closed and everything is saved.
@@ -105,6 +117,7 @@ impl Driver {
             // What has arrived goes in before a tick.
             let ticked = self.tick(cx);
             self.drain();
+            let refreshed = self.poll_refresh(cx);
             let saves = self.save(cx);
             let dialed = self.act();
             self.links.values_mut().for_each(|link| link.flush(cx));
@@ -112,7 +125,7 @@ impl Driver {
                 return Poll::Ready(());
             }
             reads |= dialed;
-            if !(reads || ticked || saves) {
+            if !(reads || ticked || refreshed || saves) {
                 return Poll::Pending;
             }
         }
@@ -171,6 +184,20 @@ impl Driver {
         true
     }
 
+    /// Whether there is a newer token.
+    fn poll_refresh(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(Poll::Ready(token)) = self.refreshing.as_mut().map(|refreshing| refreshing.as_mut().poll(cx)) else {
+            return false;
+        };
+        self.refreshing = None;
+        match token {
+            Ok(token) => self.shared.state().machine.set_token(self.shared.clock.now(), token),
+            // The next refusal asks again.
+            Err(words) => tracing::warn!(words, "there is no newer token"),
+        }
+        true
+    }
+
     // ---- out
 
     /// Takes the machine's outputs apart: what is for the application goes there at once.
@@ -208,6 +235,10 @@ impl Driver {
                 Output::SessionRefused { site, code, detail } => {
                     let site = name(&state, site);
                     tracing::warn!(site, code, detail, "the site refuses the session");
+                    let by_token = matches!(Code::from_number(code), Some(Code::TokenExpired | Code::Unauthenticated));
+                    if by_token && self.refreshing.is_none() {
+                        self.refreshing = self.refresh.as_ref().map(|refresh| refresh());
+                    }
                     state.events.push_back(Event::SessionRefused { site, code, detail });
                 }
             }

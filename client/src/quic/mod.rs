@@ -11,7 +11,7 @@ mod link;
 mod shared;
 
 pub use client::Client;
-pub use config::{Commit, Config, ConnectError, Status};
+pub use config::{Commit, Config, ConnectError, Refreshing, Status, TokenRefresh};
 pub use connector::{Connector, ConnectorError};
 pub use event::{Change, ChangeKind, Event, Gap, Message, ProgressEvent};
 pub use handle::{Handle, Refusal, Stored};

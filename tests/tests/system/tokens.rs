@@ -51,10 +51,14 @@ impl Site {
         relay(&[&["token", "--key", &key, "--user", user], more].concat()).trim().to_owned()
     }
 
-    async fn connect(&self, user: &str, token: &str) -> Result<Client, ConnectError> {
+    fn config(&self, user: &str, token: &str) -> Config {
         let address = self.relay.listen_address().to_string();
         let sites = vec![SiteConfig { name: String::new(), addresses: vec![address] }];
-        let config = Config::new(UserId::new(user).unwrap(), sites, self.connector.clone()).token(token);
+        Config::new(UserId::new(user).unwrap(), sites, self.connector.clone()).token(token)
+    }
+
+    async fn connect(&self, user: &str, token: &str) -> Result<Client, ConnectError> {
+        let config = self.config(user, token);
         in_time("an answer to the hello", Client::connect(config)).await
     }
 
@@ -131,5 +135,21 @@ async fn a_session_that_is_renewed_in_time_goes_on() {
     says_something(&ann).await;
     let status = ann.status();
     assert_eq!((status.homes, status.refused), (1, None), "the same session");
+    site.relay.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdk_asks_for_a_newer_token_when_the_old_one_is_refused() {
+    let site = Site::start().await;
+    let fresh = site.mint("ann", &[]);
+    let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
+    let config = site.config("ann", "of last year").refresh(move || {
+        asked.send(()).unwrap();
+        let fresh = fresh.clone();
+        async move { Ok(fresh) }
+    });
+    let ann = in_time("in with the newer token", Client::connect(config)).await.expect("a newer token");
+    says_something(&ann).await;
+    assert!(asks.try_recv().is_ok() && asks.try_recv().is_err(), "once");
     site.relay.shutdown().await.unwrap();
 }
