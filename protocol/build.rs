@@ -9,6 +9,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={root}");
     let files: Vec<String> = FILES.iter().map(|name| format!("causeway/v1/{name}.proto")).collect();
     let descriptors = protox::compile(&files, [root])?;
-    prost_build::Config::new().bytes(["."]).skip_debug(["causeway.v1.Body"]).compile_fds(descriptors)?;
+    prost_build::Config::new()
+        .bytes(["."])
+        .skip_debug(["causeway.v1.Body", "causeway.v1.Hello", "causeway.v1.Renew"])
+        .compile_fds(descriptors)?;
     Ok(())
 }

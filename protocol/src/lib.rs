@@ -35,5 +35,18 @@ impl std::fmt::Debug for wire::Body {
     }
 }
 
+impl std::fmt::Debug for wire::Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Whoever reads the token is the user.
+        write!(f, "Hello({:?}, {} rooms, standby: {})", self.user, self.cursors.len(), self.standby)
+    }
+}
+
+impl std::fmt::Debug for wire::Renew {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Renew({} bytes)", self.token.len())
+    }
+}
+
 #[cfg(test)]
 mod tests;

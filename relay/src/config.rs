@@ -241,9 +241,10 @@ fn socket_addr(field: &'static str, text: &str) -> Result<SocketAddr, ConfigErro
 fn tokens(s: &Settings) -> Result<Option<TokenConfig>, ConfigError> {
     let dev = s.dev.unwrap_or(false);
     let Some(keys) = s.token_keys.clone() else {
+        let of_tokens = s.token_issuer.is_some() || s.token_audience.is_some() || s.token_leeway_s.is_some();
         let fix = "write token_keys = \"jwks.json\", the public keys that sign clients' tokens; or, to try it out on a \
                    loopback address without tokens, dev = true";
-        return if dev { Ok(None) } else { Err(ConfigError::Missing { field: "token_keys", fix }) };
+        return if dev && !of_tokens { Ok(None) } else { Err(ConfigError::Missing { field: "token_keys", fix }) };
     };
     if dev {
         return Err(invalid("dev", dev, "token_keys is set, too: leave one of them out"));

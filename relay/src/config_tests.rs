@@ -112,6 +112,44 @@ fn without_dev_the_relay_refuses_and_says_why() {
     assert!(error.starts_with("`token_keys` is not set") && error.contains("dev = true"), "{error}");
 }
 
+fn with_tokens(s: &mut Settings) {
+    s.dev = None;
+    s.token_keys = Some("jwks.json".into());
+    s.token_issuer = Some("https://login.example".into());
+    s.token_audience = Some("causeway".into());
+}
+
+#[test]
+fn with_tokens_any_address_will_do() {
+    let mut settings = good();
+    with_tokens(&mut settings);
+    settings.listen = Some("0.0.0.0:7400".into());
+    let tokens = Config::from_settings(settings).expect("valid").tokens.expect("tokens");
+    assert_eq!((tokens.issuer.as_str(), tokens.audience.as_str()), ("https://login.example", "causeway"));
+    assert_eq!(tokens.leeway, Duration::from_secs(30));
+}
+
+#[test]
+fn what_is_amiss_with_tokens_is_named() {
+    type Change = fn(&mut Settings);
+    let cases: [(&str, Change); 6] = [
+        ("`dev` is true: token_keys is set", |s| s.dev = Some(true)),
+        ("`token_issuer` is not set", |s| s.token_issuer = None),
+        ("`token_audience` is not set", |s| s.token_audience = None),
+        ("`token_audience` is \"\"", |s| s.token_audience = Some(String::new())),
+        ("`token_leeway_s` is 601", |s| s.token_leeway_s = Some(601)),
+        // Meant to be checked, and would not be.
+        ("`token_keys` is not set", |s| (s.dev, s.token_keys) = (Some(true), None)),
+    ];
+    for (words, change) in cases {
+        let error = error_of(|s| {
+            with_tokens(s);
+            change(s);
+        });
+        assert!(error.starts_with(words), "{words}: {error}");
+    }
+}
+
 #[test]
 fn dev_is_for_loopback_only() {
     let error = error_of(|s| s.listen = Some("0.0.0.0:7400".into()));

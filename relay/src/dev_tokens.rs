@@ -10,8 +10,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use causeway_protocol::UserId;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
-use rustls_pki_types::PrivatePkcs8KeyDer;
-use rustls_pki_types::pem::PemObject;
 use serde::Serialize;
 
 use crate::certs::write;
@@ -54,10 +52,9 @@ impl DevClaims {
 /// # Errors
 /// The file is not readable or holds no such key.
 pub fn dev_token(key: &Path, claims: &DevClaims) -> Result<String> {
-    let der = PrivatePkcs8KeyDer::from_pem_file(key)
-        .with_context(|| format!("{} holds no private key: `causeway-relay dev-certs` writes one", key.display()))?;
-    let header = Header { kid: Some(key_id(&pair(key)?)), ..Header::new(Algorithm::EdDSA) };
-    let signing = EncodingKey::from_ed_der(der.secret_pkcs8_der());
+    let pair = pair(key)?;
+    let header = Header { kid: Some(key_id(&pair)), ..Header::new(Algorithm::EdDSA) };
+    let signing = EncodingKey::from_ed_der(pair.serialized_der());
     jsonwebtoken::encode(&header, claims, &signing).with_context(|| format!("{} cannot sign", key.display()))
 }
 
@@ -83,7 +80,8 @@ pub(crate) fn write_dev_keys(out: &Path) -> Result<()> {
 
 fn pair(path: &Path) -> Result<KeyPair> {
     let pem = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    KeyPair::from_pem(&pem).with_context(|| format!("{} holds no private key", path.display()))
+    KeyPair::from_pem(&pem)
+        .with_context(|| format!("{} holds no private key: `causeway-relay dev-certs` writes one", path.display()))
 }
 
 /// Follows from the key, so that token and JWKS agree on it.

@@ -6,7 +6,8 @@
 //! wait for a session or a link: their queues are bounded and drop, each in its own way. Sessions and links wait
 //! for shard threads.
 //!
-//! What is absent: the meaning of requests (`causeway-replica`), rows and their keys (`causeway-store`), tokens.
+//! What is absent: the meaning of requests (`causeway-replica`), rows and their keys (`causeway-store`), accounts: who
+//! gets a token is not decided here.
 
 #![forbid(unsafe_code)]
 

@@ -52,6 +52,8 @@ definitions! {
         "Client connections refused: too many, too slow to say hello, or shutting down.";
     counter sessions_closed_by_error "causeway_sessions_closed_by_error_total" Count
         "Sessions closed because the client broke the protocol.";
+    counter sessions_unauthenticated "causeway_sessions_unauthenticated_total" Count
+        "Sessions closed for want of a good token: none, a bad one, one that ended, or no hello in time.";
     gauge token_keys "causeway_token_keys" Count "Keys that clients' tokens are checked with; 0 under --dev.";
     counter submits "causeway_submits_total" Count "Requests handed to shards.";
     counter accepted "causeway_accepted_total" Count "Requests acknowledged as stored (resends too).";

@@ -149,8 +149,12 @@ impl Driver {
         tracing::debug!(session = self.id.0, "session ended: {end}");
         match end {
             SessionEnd::Closed(code, reason) => {
-                if code == Code::ProtocolError {
-                    self.core.metrics.sessions_closed_by_error.increment(1);
+                match code {
+                    Code::ProtocolError => self.core.metrics.sessions_closed_by_error.increment(1),
+                    Code::Unauthenticated | Code::TokenExpired => {
+                        self.core.metrics.sessions_unauthenticated.increment(1);
+                    }
+                    _ => {}
                 }
                 let _ = tokio::time::timeout(LAST_WORDS_MAX, self.last_words(&mut control)).await;
                 self.connection.close(close_code(code), reason.as_bytes());
@@ -213,7 +217,7 @@ impl Driver {
                     let count = count?.ok_or(SessionEnd::Left)?;
                     self.take_chunks(&mut chunks[..count]).await?;
                     if let Some(session) = self.session.as_ref().filter(|session| session.user().is_some())
-                        && (due_ms.is_none() || due_ms != Some(session.next_timer()))
+                        && due_ms != Some(session.next_timer())
                     {
                         due_ms = Some(session.next_timer());
                         due = session.next_timer().map(|at| Box::pin(sleep_until(self.core.clock.instant_of(at).into())));

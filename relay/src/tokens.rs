@@ -184,19 +184,17 @@ fn keys(text: &str) -> Result<Vec<Key>, String> {
 }
 
 fn key(jwk: &Jwk) -> Result<Key, String> {
-    let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+    let (algorithm, named) = match &jwk.algorithm {
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         _ => return Err("its type is not supported: use Ed25519 (EdDSA), P-256 (ES256) or RSA (RS256)".to_owned()),
     };
-    let said = match jwk.common.key_algorithm {
-        None | Some(KeyAlgorithm::EdDSA) if algorithm == Algorithm::EdDSA => true,
-        None | Some(KeyAlgorithm::ES256) if algorithm == Algorithm::ES256 => true,
-        None | Some(KeyAlgorithm::RS256) if algorithm == Algorithm::RS256 => true,
-        _ => false,
-    };
-    if !said {
+    if jwk.common.key_algorithm.is_some_and(|said| said != named) {
         return Err(format!("its `alg` must be {algorithm:?} or absent"));
     }
     let key = DecodingKey::from_jwk(jwk).map_err(|e| format!("it cannot be used: {e}"))?;

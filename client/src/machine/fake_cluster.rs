@@ -38,6 +38,10 @@ pub(super) struct Site {
     /// Rooms that it knows; others are refused as `UnknownRoom`. A create makes one known.
     pub(super) rooms: BTreeSet<RoomId>,
     pub(super) sessions: BTreeMap<LinkId, Session>,
+    /// The tokens of hellos and renewals, in order.
+    pub(super) tokens: Vec<String>,
+    /// Refuses hellos with any other token than this one.
+    pub(super) wants_token: Option<String>,
     /// Connections at which submits arrived, in order, with their ids.
     pub(super) submits: Vec<RequestId>,
     /// The nonces that came with them.
@@ -106,6 +110,8 @@ impl Cluster {
             sessions: BTreeMap::new(),
             submits: Vec::new(),
             nonces: Vec::new(),
+            tokens: Vec::new(),
+            wants_token: None,
         };
         let sites = (0..config.sites.len()).map(site).collect();
         let mut cluster = Self {
@@ -343,6 +349,13 @@ impl Cluster {
             self.packets.retain(|_, packet| !packet.is_of(link));
             self.post(self.delay_ms, Packet::Closed(link, by_site.clone()));
         }
+    }
+
+    /// The site closes one connection and says why.
+    pub(super) fn close(&mut self, site: usize, link: LinkId, code: Code) {
+        self.sites[site].sessions.remove(&link);
+        let by_site = ClosedBySite { code: code.number(), detail: String::new() };
+        self.post(self.delay_ms, Packet::Closed(link, Some(by_site)));
     }
 
     pub(super) fn go_away(&mut self, site: usize) {

@@ -123,6 +123,10 @@ impl Cluster {
         let clock_ms = self.now.wall_ms.saturating_add_signed(self.sites[site].clock_ahead_ms);
         match frame.frame.expect("a known frame") {
             Frame::Hello(hello) => {
+                self.sites[site].tokens.push(hello.token.clone());
+                if self.sites[site].wants_token.as_ref().is_some_and(|token| *token != hello.token) {
+                    return self.close(site, link, Code::Unauthenticated);
+                }
                 let site_info = |i: usize| wire::SiteInfo {
                     site: i as u32 + 1,
                     name: format!("site-{}", i + 1),
@@ -147,7 +151,7 @@ impl Cluster {
             Frame::Submit(submit) if !self.sites[site].stuck => self.submitted(site, link, submit),
             Frame::Submit(_) => {}
             Frame::MarkRead(_) => self.marks += 1,
-            Frame::Renew(_) => {}
+            Frame::Renew(renew) => self.sites[site].tokens.push(renew.token),
         }
     }
 

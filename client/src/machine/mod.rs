@@ -245,9 +245,8 @@ impl Machine {
     }
 
     /// A newer token of the same user: for the connections that stand, which go on until it ends, and for later ones.
-    pub fn set_token(&mut self, now: Now, token: String) {
-        self.last_ms = now.mono_ms;
-        self.take_token(now, token);
+    pub fn set_token(&mut self, token: String) {
+        self.take_token(token);
     }
 
     /// Everything delivered of this room so far has been read by the user.
@@ -362,3 +361,5 @@ mod outbox_tests;
 mod property_tests;
 #[cfg(test)]
 mod scenario_tests;
+#[cfg(test)]
+mod token_tests;

@@ -130,19 +130,16 @@ impl Machine {
         self.steer(now);
     }
 
-    /// Passes the token on; where a refused one kept the session out, it is tried at once.
-    pub(super) fn take_token(&mut self, now: Now, token: String) {
+    /// Passes the token on. Where a refused one kept the session out, the next attempt brings it: not an earlier one, for
+    /// tokens that are no good may come as fast as refusals.
+    pub(super) fn take_token(&mut self, token: String) {
         let open: Vec<LinkId> =
             self.links.values().filter(|link| link.phase != Phase::Dialing).map(|link| link.id).collect();
         for id in open {
             self.put(id, wire::client_frame::Frame::Renew(wire::Renew { token: token.clone() }));
         }
         self.config.token = token;
-        if self.refused.take().is_some() {
-            self.home_attempts = 0;
-            self.home_dial_ms = self.home_dial_ms.min(now.mono_ms);
-            self.steer(now);
-        }
+        self.refused = None;
     }
 
     pub(super) fn session_refused(&mut self, site: SiteIndex, code: u32, detail: String) {

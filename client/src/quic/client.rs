@@ -193,7 +193,7 @@ impl Client {
     /// begin with it. To be called before the old one ends; where [`Event::SessionRefused`] says that it has,
     /// [`Config::refresh`] does it.
     pub fn set_token(&self, token: impl Into<String>) {
-        self.inner.shared.state().machine.set_token(self.inner.shared.clock.now(), token.into());
+        self.inner.shared.state().machine.set_token(token.into());
         self.inner.shared.driver.wake();
     }
 

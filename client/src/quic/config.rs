@@ -32,7 +32,8 @@ pub struct Config {
     pub session: machine::Config,
     /// Socket and roots of trust.
     pub connector: Connector,
-    /// Asked when a site says that the token has ended or is no good. One call at a time, and one a refusal.
+    /// Asked when a site says that the token has ended or is no good. One call at a time, and one a refusal: a call that
+    /// hangs holds back the next.
     pub refresh: Option<TokenRefresh>,
     /// Keeps outbox and cursors.
     pub store: Box<dyn Store>,

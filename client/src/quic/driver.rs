@@ -191,7 +191,7 @@ impl Driver {
         };
         self.refreshing = None;
         match token {
-            Ok(token) => self.shared.state().machine.set_token(self.shared.clock.now(), token),
+            Ok(token) => self.shared.state().machine.set_token(token),
             // The next refusal asks again.
             Err(words) => tracing::warn!(words, "there is no newer token"),
         }

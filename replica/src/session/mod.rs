@@ -25,6 +25,8 @@
 //!   active (with its cursors), starts an active one over, or makes it a standby again; each is answered by a
 //!   `Welcome`.
 //!
+//! * At [`ServerSession::next_timer`] the host passes a [`SessionInput::Tick`]: the client's token has ended.
+//!
 //! The session knows nothing of sockets, tasks, clocks or shards: the host routes `Submit` and `MarkRead` to the
 //! shard, and the shard's answers for this session back into `handle`.
 
