@@ -46,9 +46,9 @@ impl Store {
         let cache = Cache::new_lru_cache(config.cache_bytes);
         let mut options = config::database_options(&config, Recovery::Whole)?;
         options.create_if_missing(false);
-        let mut db = DB::open_cf_descriptors(&options, copy, config::families(&config, &cache))?;
+        let mut db = DB::open_cf_descriptors(&options, copy, config::families(&config, &cache)?)?;
         db.drop_cf(Cf::Local.name())?;
-        db.create_cf(Cf::Local.name(), &config::family_options(&config, &cache, Cf::Local))?;
+        db.create_cf(Cf::Local.name(), &config::family_options(&config, &cache, Cf::Local)?)?;
         db.flush_wal(true)
     }
 }

@@ -288,7 +288,7 @@ fn open_database(
     let mut options = config::database_options(config, recovery)?;
     options.enable_statistics();
     options.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
-    let db = DB::open_cf_descriptors(&options, path, config::families(config, cache))?;
+    let db = DB::open_cf_descriptors(&options, path, config::families(config, cache)?)?;
     Ok((db, options))
 }
 

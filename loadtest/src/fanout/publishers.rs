@@ -16,14 +16,16 @@ use super::members::Meter;
 use crate::sdk::{Pending, SdkError, Session};
 use crate::stamp::{CONTENT_TYPE, LoadStamp, STAMP_BYTES};
 
-/// Pause of the pacer where nothing is due: short against a millisecond, long against the cost of waking up.
-const PACE_NAP: Duration = Duration::from_micros(150);
+/// So long before a publish is due the pacer is awake and waits for it: waking up takes about as long, and would count as
+/// the relay's.
+const PACE_SPIN_US: u64 = 100;
 /// By how much the kernel may let a pause of the pacer run over, ns: by default 50 µs, which would count as the relay's.
 const PACE_SLACK_NS: NonZeroU64 = NonZeroU64::new(1_000).unwrap();
 /// Pauses no longer than this, so that it ends soon after it is told to.
 const PACE_NAP_MAX: Duration = Duration::from_millis(5);
 /// A full outbox is asked again after this.
-const FULL_NAP: Duration = Duration::from_millis(1);
+const FULL_NAP_US: u64 = 1_000;
+const FULL_NAP: Duration = Duration::from_micros(FULL_NAP_US);
 /// Publishes of one publisher that wait for their ack and have been handed to its task: an outbox holds fewer.
 const FOLLOWED_MAX: usize = 8_192;
 
@@ -147,6 +149,17 @@ pub fn paced(load: &Arc<Load>, publishers: Vec<Publisher>, rate: f64) -> Vec<Joi
     tasks
 }
 
+/// Until then, or until it is time to see whether the load has been stopped.
+fn wait_until(meter: &Meter, until_us: u64) {
+    let nap = Duration::from_micros(until_us.saturating_sub(meter.now_us()).saturating_sub(PACE_SPIN_US));
+    std::thread::sleep(nap.min(PACE_NAP_MAX));
+    if nap <= PACE_NAP_MAX {
+        while meter.now_us() < until_us {
+            std::hint::spin_loop();
+        }
+    }
+}
+
 fn pace(load: &Arc<Load>, publishers: &[Publisher], queues: &[mpsc::Sender<(Pending, u64)>], rate: f64) {
     let gap_us = 1e6 / rate.max(0.001);
     let start_us = load.meter.now_us() as f64;
@@ -175,7 +188,8 @@ fn pace(load: &Arc<Load>, publishers: &[Publisher], queues: &[mpsc::Sender<(Pend
             due.pop_front();
             turn = (turn + 1) % publishers.len();
         }
-        let wait = Duration::from_micros(next.saturating_sub(load.meter.now_us()));
-        std::thread::sleep(wait.clamp(PACE_NAP, PACE_NAP_MAX));
+        // With publishes that found an outbox full, until it may have room.
+        let until_us = if due.is_empty() { next } else { load.meter.now_us() + FULL_NAP_US };
+        wait_until(&load.meter, until_us);
     }
 }
