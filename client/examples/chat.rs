@@ -7,17 +7,20 @@
 //! ```
 //!
 //! Beside each own message: `…` in the outbox, `✓` fsynced at one site, `✓✓` safe against the loss of a site, `⏸` refused
-//! for now and waiting, `✗` refused. Enter sends, Page Up fetches older messages, Esc leaves.
+//! for now and waiting, `✗` refused. Enter sends, Page Up fetches older messages, Esc leaves. Messages are numbered: `/re 3
+//! text` answers the third, `/edit 3 text` edits it, `/gone 3` takes it away, `/+ 3 👍` reacts to it and `/- 3 👍` takes that
+//! back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use causeway_client::store::{FileStore, MemoryStore, Store, Sync};
+use causeway_client::timeline::{Content, Timeline};
 use causeway_client::{
-    ChangeKind, Client, Config, Connector, Direction, Event, Handle, Message, RequestId, RoomId, SiteConfig, Standby,
+    ChangeKind, Client, Config, Connector, Direction, Event, Handle, RequestId, RoomId, SendError, SiteConfig, Standby,
     Status, UserId,
 };
 use clap::Parser;
@@ -71,13 +74,10 @@ struct Options {
     cold: bool,
 }
 
-/// One line of the conversation.
-struct Entry {
-    user: String,
+/// An own message that no site has handed back yet.
+struct Sent {
     text: String,
-    /// `None` for what others wrote.
-    handle: Option<Handle>,
-    notice: bool,
+    handle: Handle,
 }
 
 struct Chat {
@@ -86,7 +86,11 @@ struct Chat {
     room: RoomId,
     room_name: String,
     /// By place: a message that comes late goes where it belongs.
-    entries: BTreeMap<RequestId, Entry>,
+    timeline: Timeline,
+    /// Joins, leaves and other things that are said between messages, by place.
+    said: BTreeMap<RequestId, String>,
+    /// Own messages of this start, by place: for their marks.
+    sent: BTreeMap<RequestId, Sent>,
     /// What happened to the session, newest last.
     notices: Vec<String>,
     input: String,
@@ -110,8 +114,18 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     let user = options.user.clone();
-    let (entries, notices) = (BTreeMap::new(), Vec::new());
-    let mut chat = Chat { client, user, room, room_name, entries, notices, input: String::new(), older: true };
+    let mut chat = Chat {
+        client,
+        user,
+        room,
+        room_name,
+        timeline: Timeline::new(LINES_MAX),
+        said: BTreeMap::new(),
+        sent: BTreeMap::new(),
+        notices: Vec::new(),
+        input: String::new(),
+        older: true,
+    };
     let mut terminal = ratatui::init();
     let ended = chat.run(&mut terminal).await;
     ratatui::restore();
@@ -179,20 +193,66 @@ impl Chat {
     }
 
     fn send(&mut self) {
-        match self.client.send(self.room, "text/plain", self.input.clone()) {
-            Ok(handle) => {
-                let text = std::mem::take(&mut self.input);
-                self.put(handle.id(), Entry { user: self.user.clone(), text, handle: Some(handle), notice: false });
-            }
+        match self.submit() {
+            Ok(()) => self.input.clear(),
             // The text stays in the input line, to be sent again.
-            Err(e) => self.notices.push(e.to_string()),
+            Err(words) => self.notices.push(words),
         }
+    }
+
+    fn submit(&mut self) -> Result<(), String> {
+        let words = |e: SendError| e.to_string();
+        let (room, input) = (self.room, self.input.clone());
+        let Some(command) = input.strip_prefix('/') else {
+            let handle = self.client.send(room, "text/plain", input.clone()).map_err(words)?;
+            self.put_sent(input, handle);
+            return Ok(());
+        };
+        let mut parts = command.splitn(3, ' ');
+        let (name, number, rest) = (parts.next(), parts.next(), parts.next().unwrap_or_default().trim().to_owned());
+        let target = number.and_then(|number| number.parse::<usize>().ok()).and_then(|number| self.numbered(number));
+        let target = target.ok_or("which message? For example: /edit 3 text")?;
+        let needs_text = |what: &str| if rest.is_empty() { Err(format!("{what} what?")) } else { Ok(()) };
+        let sent = match name {
+            Some("re") => {
+                needs_text("answer")?;
+                let handle = self.client.reply(room, target, "text/plain", rest.clone()).map_err(words)?;
+                self.put_sent(rest, handle);
+                return Ok(());
+            }
+            Some("edit") => {
+                needs_text("edit to")?;
+                self.client.edit(room, target, "text/plain", rest)
+            }
+            Some("gone") => self.client.redact(room, target),
+            Some("+") => self.client.react(room, target, &rest),
+            Some("-") => self.client.unreact(room, target, &rest),
+            _ => return Err("commands: /re, /edit, /gone, /+, /-, each with a message's number".to_owned()),
+        };
+        sent.map(drop).map_err(words)
+    }
+
+    fn put_sent(&mut self, text: String, handle: Handle) {
+        self.sent.insert(handle.id(), Sent { text, handle });
+        while self.sent.len() > LINES_MAX {
+            self.sent.pop_first();
+        }
+    }
+
+    /// Messages are numbered from the newest, 1, upwards.
+    fn numbered(&self, number: usize) -> Option<RequestId> {
+        self.timeline.iter().rev().nth(number.checked_sub(1)?).map(|(id, _)| id)
     }
 
     fn see(&mut self, event: Event) {
         match event {
-            Event::Message(message) if message.room == self.room => self.message(message),
+            Event::Message(ref message) if message.room == self.room => _ = self.timeline.see(&event),
             Event::Change(change) if change.room == self.room => {
+                let event = Event::Change(change);
+                if self.timeline.see(&event).is_some() {
+                    return;
+                }
+                let Event::Change(change) = event else { return };
                 let text = match change.kind {
                     ChangeKind::Created { name, .. } => {
                         let text = format!("made the room “{name}”");
@@ -207,9 +267,12 @@ impl Chat {
                     ChangeKind::Joined => "joined".to_owned(),
                     ChangeKind::Left => "left".to_owned(),
                     ChangeKind::Invited(user) => format!("invited {user}"),
-                    ChangeKind::Unknown => "did something that this version does not know".to_owned(),
+                    _ => "did something that this version does not know".to_owned(),
                 };
-                self.put(change.id, Entry { user: change.user, text, handle: None, notice: true });
+                self.said.insert(change.id, format!("{} {text}", change.user));
+                while self.said.len() > LINES_MAX {
+                    self.said.pop_first();
+                }
             }
             Event::RoomOpened { room, name, .. } if room == self.room => self.room_name = name,
             Event::Gap(gap) if gap.room == self.room => {
@@ -227,34 +290,21 @@ impl Chat {
         }
     }
 
-    fn message(&mut self, message: Message) {
-        let text = match message.body_gone {
-            true => "(gone)".to_owned(),
-            false => String::from_utf8_lossy(&message.content).into_owned(),
-        };
-        let handle = self.entries.remove(&message.id).and_then(|entry| entry.handle);
-        self.put(message.id, Entry { user: message.user, text, handle, notice: false });
-    }
-
-    fn put(&mut self, id: RequestId, entry: Entry) {
-        self.entries.insert(id, entry);
-        while self.entries.len() > LINES_MAX {
-            self.entries.pop_first();
-        }
-    }
-
     async fn fetch_older(&mut self) {
         if !self.older {
             return;
         }
-        let from = self.entries.first_key_value().map(|(id, _)| *id);
+        let first = |ids: &mut dyn Iterator<Item = RequestId>| ids.next();
+        let seen = |(id, entry): (RequestId, &causeway_client::timeline::Entry)| entry.message().map(|_| id);
+        let message = first(&mut self.timeline.iter().filter_map(seen));
+        let from = message.into_iter().chain(first(&mut self.said.keys().copied())).min();
         match self.client.history(self.room, from, Direction::Backward, PAGE).await {
             Ok(page) => {
                 self.older = page.more;
                 page.events.into_iter().for_each(|event| self.see(event));
             }
             // A room that is just being made has no history.
-            Err(e) if !self.entries.is_empty() => self.notices.push(format!("no older messages: {e}")),
+            Err(e) if from.is_some() => self.notices.push(format!("no older messages: {e}")),
             Err(_) => {}
         }
     }
@@ -275,7 +325,7 @@ impl Chat {
         let head = Line::from(vec![name.to_owned().bold(), format!("  --room {}", self.room).dim()]);
         frame.render_widget(Paragraph::new(head), title);
 
-        let lines: Vec<Line<'_>> = self.entries.values().map(line).collect();
+        let lines = self.lines();
         let skip = lines.len().saturating_sub(usize::from(messages.height));
         frame.render_widget(Paragraph::new(lines[skip..].to_vec()), messages);
         let last = self.notices.iter().skip(self.notices.len() - usize::from(notices));
@@ -287,15 +337,64 @@ impl Chat {
     }
 }
 
-fn line(entry: &Entry) -> Line<'_> {
-    if entry.notice {
-        return Line::from(format!("  {} {}", entry.user, entry.text).dim());
+impl Chat {
+    /// Everything in its place, oldest first.
+    fn lines(&self) -> Vec<Line<'_>> {
+        let places: BTreeSet<RequestId> = self
+            .timeline
+            .iter()
+            .map(|(id, _)| id)
+            .chain(self.said.keys().copied())
+            .chain(self.sent.keys().copied())
+            .collect();
+        let count = self.timeline.iter().count();
+        let numbers: BTreeMap<RequestId, usize> =
+            self.timeline.iter().enumerate().map(|(at, (id, _))| (id, count - at)).collect();
+        places.into_iter().map(|id| self.line(id, numbers.get(&id).copied())).collect()
     }
-    let mark = match &entry.handle {
-        None => Span::raw("   "),
-        Some(handle) => mark(handle),
-    };
-    Line::from(vec![mark, entry.user.as_str().cyan(), Span::raw(": "), Span::raw(entry.text.as_str())])
+
+    fn line(&self, id: RequestId, number: Option<usize>) -> Line<'_> {
+        if let Some(said) = self.said.get(&id) {
+            return Line::from(format!("         {said}").dim());
+        }
+        let sent = self.sent.get(&id);
+        let number = number.map_or_else(String::new, |number| number.to_string());
+        let mut spans = vec![Span::raw(format!("{number:>4} ")).dim()];
+        spans.push(sent.map_or(Span::raw("   "), |sent| mark(&sent.handle)));
+        let entry = self.timeline.get(id).filter(|entry| entry.message().is_some() || sent.is_none());
+        let Some(entry) = entry else {
+            spans.extend([self.user.as_str().cyan(), Span::raw(": ")]);
+            spans.extend(sent.map(|sent| Span::raw(sent.text.as_str())));
+            return Line::from(spans);
+        };
+        if let Some(message) = entry.message() {
+            spans.extend([message.user.as_str().cyan(), Span::raw(": ")]);
+            spans.extend(message.reply_to.map(|to| self.quoted(to)));
+        }
+        spans.push(match entry.content() {
+            Content::Text { content, .. } => Span::raw(String::from_utf8_lossy(content).into_owned()),
+            Content::Gone => "taken back".dim().italic(),
+            Content::Unknown => "a message that has not come yet".dim().italic(),
+        });
+        if let Content::Text { edited: true, .. } = entry.content() {
+            spans.push(" (edited)".dim());
+        }
+        for (symbol, users) in entry.reactions() {
+            spans.push(format!("  {symbol} {}", users.len()).magenta());
+        }
+        Line::from(spans)
+    }
+
+    /// The beginning of the message that is answered.
+    fn quoted(&self, id: RequestId) -> Span<'static> {
+        let content = self.timeline.get(id).map(|entry| entry.content());
+        let text = match content {
+            Some(Content::Text { content, .. }) => String::from_utf8_lossy(content).chars().take(20).collect(),
+            Some(Content::Gone) => "taken back".to_owned(),
+            Some(Content::Unknown) | None => "…".to_owned(),
+        };
+        format!("↪ “{text}” ").dim()
+    }
 }
 
 fn mark(handle: &Handle) -> Span<'static> {

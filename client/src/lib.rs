@@ -30,6 +30,8 @@ pub mod store;
 
 #[cfg(feature = "quic")]
 mod quic;
+#[cfg(feature = "quic")]
+pub mod timeline;
 
 pub use causeway_protocol::{Code, Dot, RequestId, RoomId, SiteId, UserId, Vector};
 pub use machine::{Durability, Limits, MoveReason, SendError, SiteConfig, Standby, Timing};

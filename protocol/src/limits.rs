@@ -12,6 +12,10 @@ pub const REQUEST_BYTES_MAX: usize = 2 << 10;
 pub const USER_BYTES_MAX: usize = 128;
 /// A room's name, bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 512;
+/// A reaction's symbol, bytes of UTF-8.
+pub const SYMBOL_BYTES_MAX: usize = 64;
+/// Edits that a site accepts of one message.
+pub const EDITS_PER_MESSAGE_MAX: usize = 1_000;
 /// A token, bytes.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 /// A content type, bytes.
@@ -30,6 +34,11 @@ pub const STAMP_AHEAD_MAX_MS: u64 = 500;
 pub const CLOCK_SKEW_MAX_MS: u64 = 250;
 /// Shards of a cluster where nothing else is configured. Set for life when the cluster is created.
 pub const SHARD_COUNT_DEFAULT: u16 = 256;
+
+/// Whether a text can be a reaction's symbol.
+pub fn is_symbol(text: &str) -> bool {
+    (1..=SYMBOL_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
 
 const _: () = {
     assert!(BODY_BYTES_MAX + REQUEST_BYTES_MAX < FRAME_BYTES_MAX / 8, "a frame holds several of the largest messages");

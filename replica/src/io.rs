@@ -193,4 +193,6 @@ pub struct Counters {
     pub reference_waits: u64,
     /// Log rows truncated.
     pub truncated: u64,
+    /// Bodies taken away by redactions.
+    pub bodies_purged: u64,
 }

@@ -4,7 +4,7 @@
 //! bytes (the prefix that RocksDB's extractor takes), rows of a shard with its 2. STORAGE.md has the table.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use causeway_protocol::{Dot, Hash16, Origin, RequestId, RoomId, ShardId, UserId, hash16};
+use causeway_protocol::{Dot, Hash16, Origin, RequestId, RoomId, ShardId, UserId, hash16, limits};
 
 use crate::view::Cf;
 
@@ -35,6 +35,12 @@ pub enum Key {
     Invited(RoomId, UserId),
     /// `element`, tag 3 -> `RegisterRow`.
     Register(RoomId, Register),
+    /// `element`, tag 4: a reaction to a message, with its symbol, of a user -> `ElementRow`.
+    Reaction(RoomId, RequestId, Box<str>, UserId),
+    /// `element`, tag 5: a message's edit, by its own id, of a user -> `ElementRow`. Never goes.
+    Edit(RoomId, RequestId, RequestId, UserId),
+    /// `element`, tag 6: a message's redaction by a user -> `ElementRow`. Never goes.
+    Redaction(RoomId, RequestId, UserId),
     /// `head`, tag 1 -> `HeadRow`.
     Head(RoomId),
     /// `head`, tag 2: a room of a user, by the user's hash -> empty. Derived from `Member` rows.
@@ -47,6 +53,8 @@ pub enum Key {
     Bucket(ShardId, u16),
     /// `meta`, tag 3: an entry of the applied vector -> `OriginRow`.
     Origin(ShardId, Origin),
+    /// `meta`, tag 4: bodies that go once their redaction is durable: room, message, redacting user -> empty.
+    Purge(ShardId, RoomId, RequestId, UserId),
     /// `local`, tag 1 -> `IdentityRow`.
     Identity,
     /// `local`, tag 3: a row of a snapshot that is still arriving or being merged -> the row's value.
@@ -57,6 +65,9 @@ mod tag {
     pub const MEMBER: u8 = 1;
     pub const INVITED: u8 = 2;
     pub const REGISTER: u8 = 3;
+    pub const REACTION: u8 = 4;
+    pub const EDIT: u8 = 5;
+    pub const REDACTION: u8 = 6;
 
     pub const HEAD: u8 = 1;
     pub const USER_ROOM: u8 = 2;
@@ -64,6 +75,7 @@ mod tag {
     pub const SHARD: u8 = 1;
     pub const BUCKET: u8 = 2;
     pub const ORIGIN: u8 = 3;
+    pub const PURGE: u8 = 4;
 
     pub const IDENTITY: u8 = 1;
     pub const STAGED: u8 = 3;
@@ -82,11 +94,29 @@ impl Key {
             Key::Request(..) => Cf::Request,
             Key::Log(..) => Cf::Log,
             Key::Order(..) => Cf::Order,
-            Key::Member(..) | Key::Invited(..) | Key::Register(..) => Cf::Element,
+            Key::Member(..)
+            | Key::Invited(..)
+            | Key::Register(..)
+            | Key::Reaction(..)
+            | Key::Edit(..)
+            | Key::Redaction(..) => Cf::Element,
             Key::Head(_) | Key::UserRoom(..) => Cf::Head,
             Key::Read(..) => Cf::Read,
-            Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) => Cf::Meta,
+            Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) | Key::Purge(..) => Cf::Meta,
             Key::Identity | Key::Staged(..) => Cf::Local,
+        }
+    }
+
+    /// The room of which it is an element or a register.
+    pub fn element_room(&self) -> Option<RoomId> {
+        match self {
+            Key::Member(room, _)
+            | Key::Invited(room, _)
+            | Key::Register(room, _)
+            | Key::Reaction(room, ..)
+            | Key::Edit(room, ..)
+            | Key::Redaction(room, ..) => Some(*room),
+            _ => None,
         }
     }
 
@@ -113,6 +143,22 @@ impl Key {
             Key::Member(room, user) => put_room(&mut out, room, tag::MEMBER, user.as_str().as_bytes()),
             Key::Invited(room, user) => put_room(&mut out, room, tag::INVITED, user.as_str().as_bytes()),
             Key::Register(room, register) => put_room(&mut out, room, tag::REGISTER, &[*register as u8]),
+            Key::Reaction(room, target, symbol, user) => {
+                put_room(&mut out, room, tag::REACTION, &target.to_bytes());
+                out.put_slice(symbol.as_bytes());
+                // Neither symbols nor users have control characters.
+                out.put_u8(0);
+                out.put_slice(user.as_str().as_bytes());
+            }
+            Key::Edit(room, target, id, user) => {
+                put_room(&mut out, room, tag::EDIT, &target.to_bytes());
+                out.put_slice(&id.to_bytes());
+                out.put_slice(user.as_str().as_bytes());
+            }
+            Key::Redaction(room, target, user) => {
+                put_room(&mut out, room, tag::REDACTION, &target.to_bytes());
+                out.put_slice(user.as_str().as_bytes());
+            }
             Key::Head(room) => put_room(&mut out, room, tag::HEAD, &[]),
             Key::UserRoom(user, room) => put_room(&mut out, &RoomId(*user), tag::USER_ROOM, &room.0),
             Key::Read(room, user) => {
@@ -132,6 +178,13 @@ impl Key {
                 out.put_u16(shard.0);
                 out.put_u8(tag::ORIGIN);
                 out.put_slice(&origin.to_bytes());
+            }
+            Key::Purge(shard, room, target, user) => {
+                out.put_u16(shard.0);
+                out.put_u8(tag::PURGE);
+                out.put_slice(&room.0);
+                out.put_slice(&target.to_bytes());
+                out.put_slice(user.as_str().as_bytes());
             }
             Key::Identity => out.put_u8(tag::IDENTITY),
             Key::Staged(shard, cf, key) => {
@@ -169,6 +222,22 @@ impl Key {
                 match rest.split_first()? {
                     (&tag::MEMBER, rest) => Key::Member(room, user(rest)?),
                     (&tag::INVITED, rest) => Key::Invited(room, user(rest)?),
+                    (&tag::REACTION, rest) => {
+                        let (target, rest) = split_id(rest)?;
+                        let end = rest.iter().position(|byte| *byte == 0)?;
+                        let symbol =
+                            std::str::from_utf8(&rest[..end]).ok().filter(|symbol| limits::is_symbol(symbol))?;
+                        Key::Reaction(room, target, symbol.into(), user(&rest[end + 1..])?)
+                    }
+                    (&tag::EDIT, rest) => {
+                        let (target, rest) = split_id(rest)?;
+                        let (id, rest) = split_id(rest)?;
+                        Key::Edit(room, target, id, user(rest)?)
+                    }
+                    (&tag::REDACTION, rest) => {
+                        let (target, rest) = split_id(rest)?;
+                        Key::Redaction(room, target, user(rest)?)
+                    }
                     (&tag::REGISTER, &[1]) => Key::Register(room, Register::Name),
                     (&tag::REGISTER, &[2]) => Key::Register(room, Register::Open),
                     _ => return None,
@@ -192,6 +261,11 @@ impl Key {
                     [tag::SHARD] => Key::Shard(shard),
                     [tag::BUCKET, hi, lo] => Key::Bucket(shard, u16::from_be_bytes([*hi, *lo])),
                     [tag::ORIGIN, rest @ ..] => Key::Origin(shard, Origin::from_bytes(rest.try_into().ok()?)),
+                    [tag::PURGE, rest @ ..] => {
+                        let (room, rest) = split_room(rest)?;
+                        let (target, rest) = split_id(rest)?;
+                        Key::Purge(shard, room, target, user(rest)?)
+                    }
                     _ => return None,
                 }
             }
@@ -229,6 +303,22 @@ pub fn members_range(room: &RoomId) -> (Bytes, Bytes) {
     prefix_range(&prefix)
 }
 
+/// All keys of a message's reactions.
+pub fn reactions_range(room: &RoomId, target: RequestId) -> (Bytes, Bytes) {
+    of_target(room, tag::REACTION, target)
+}
+
+/// All keys of a message's edits, by their places.
+pub fn edits_range(room: &RoomId, target: RequestId) -> (Bytes, Bytes) {
+    of_target(room, tag::EDIT, target)
+}
+
+fn of_target(room: &RoomId, tag: u8, target: RequestId) -> (Bytes, Bytes) {
+    let mut prefix = BytesMut::new();
+    put_room(&mut prefix, room, tag, &target.to_bytes());
+    prefix_range(&prefix)
+}
+
 /// All keys of a user's rooms.
 pub fn user_rooms_range(user: &UserId) -> (Bytes, Bytes) {
     let mut prefix = user_hash(user).to_vec();
@@ -253,6 +343,13 @@ pub fn shard_rooms_range(shard: ShardId, shard_count: u16) -> (Bytes, Bytes) {
 pub fn origins_range(shard: ShardId) -> (Bytes, Bytes) {
     let mut prefix = shard.0.to_be_bytes().to_vec();
     prefix.push(tag::ORIGIN);
+    prefix_range(&prefix)
+}
+
+/// All purges that a shard has still to do.
+pub fn purges_range(shard: ShardId) -> (Bytes, Bytes) {
+    let mut prefix = shard.0.to_be_bytes().to_vec();
+    prefix.push(tag::PURGE);
     prefix_range(&prefix)
 }
 
@@ -286,6 +383,10 @@ fn put_room(out: &mut BytesMut, room: &RoomId, tag: u8, rest: &[u8]) {
 
 fn split_room(b: &[u8]) -> Option<(RoomId, &[u8])> {
     b.split_first_chunk::<{ RoomId::LEN }>().map(|(room, rest)| (RoomId(*room), rest))
+}
+
+fn split_id(b: &[u8]) -> Option<(RequestId, &[u8])> {
+    b.split_first_chunk::<16>().map(|(id, rest)| (RequestId::from_bytes(*id), rest))
 }
 
 fn split_shard(b: &[u8]) -> Option<(ShardId, &[u8])> {

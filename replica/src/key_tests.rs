@@ -14,6 +14,7 @@ fn keys_have_these_bytes_for_good() {
     let room = RoomId([0xab; 16]);
     let dot = Dot { origin: Origin { site: SiteId(0x0102), node: 0x0304, incarnation: 0x05 }, seq: 0x0607 };
     let id = RequestId { stamp: Stamp(0x1111), device: DeviceId(0x2222) };
+    let later = RequestId::from_bytes([0x33; 16]);
     let ann = UserId::new("ann").unwrap();
     let ab = "ab".repeat(16);
     let origin = "010203040000000000000005";
@@ -27,12 +28,16 @@ fn keys_have_these_bytes_for_good() {
         (Key::Invited(room, ann.clone()), Cf::Element, format!("{ab}02616e6e")),
         (Key::Register(room, Register::Name), Cf::Element, format!("{ab}0301")),
         (Key::Register(room, Register::Open), Cf::Element, format!("{ab}0302")),
+        (Key::Reaction(room, id, "+1".into(), ann.clone()), Cf::Element, format!("{ab}04{place}2b3100616e6e")),
+        (Key::Edit(room, id, later, ann.clone()), Cf::Element, format!("{ab}05{place}{}616e6e", "33".repeat(16))),
+        (Key::Redaction(room, id, ann.clone()), Cf::Element, format!("{ab}06{place}616e6e")),
         (Key::Head(room), Cf::Head, format!("{ab}01")),
         (Key::UserRoom([0xcd; 16], room), Cf::Head, format!("{}02{ab}", "cd".repeat(16))),
-        (Key::Read(room, ann), Cf::Read, format!("{ab}616e6e")),
+        (Key::Read(room, ann.clone()), Cf::Read, format!("{ab}616e6e")),
         (Key::Shard(ShardId(0x99)), Cf::Meta, "009901".into()),
         (Key::Bucket(ShardId(0x99), 0x0a0b), Cf::Meta, "0099020a0b".into()),
         (Key::Origin(ShardId(0x99), dot.origin), Cf::Meta, format!("009903{origin}")),
+        (Key::Purge(ShardId(0x99), room, id, ann), Cf::Meta, format!("009904{ab}{place}616e6e")),
         (Key::Identity, Cf::Local, "01".into()),
         (Key::Staged(ShardId(0x99), Cf::Request, Bytes::from_static(b"key")), Cf::Local, "030099026b6579".into()),
     ];
@@ -92,6 +97,11 @@ fn key() -> impl Strategy<Value = Key> {
         (room(), user()).prop_map(|(room, user)| Key::Invited(room, user)),
         room().prop_map(|room| Key::Register(room, Register::Name)),
         room().prop_map(|room| Key::Register(room, Register::Open)),
+        (room(), id(), "[^\\p{C}]{1,16}", user())
+            .prop_map(|(room, id, symbol, user)| { Key::Reaction(room, id, symbol.into(), user) }),
+        (room(), id(), id(), user()).prop_map(|(room, target, id, user)| Key::Edit(room, target, id, user)),
+        (room(), id(), user()).prop_map(|(room, id, user)| Key::Redaction(room, id, user)),
+        (shard(), room(), id(), user()).prop_map(|(shard, room, id, user)| Key::Purge(shard, room, id, user)),
         room().prop_map(Key::Head),
         (any::<[u8; 16]>(), room()).prop_map(|(user, room)| Key::UserRoom(user, room)),
         (room(), user()).prop_map(|(room, user)| Key::Read(room, user)),
@@ -156,6 +166,18 @@ proptest! {
                 prop_assert_eq!(within(&key, &members_range(&own)), *room == own);
             }
             Key::Invited(room, _) | Key::Register(room, _) => prop_assert!(!within(&key, &members_range(room))),
+            Key::Reaction(room, target, ..) => {
+                prop_assert!(within(&key, &reactions_range(room, *target)));
+                prop_assert!(!within(&key, &edits_range(room, *target)) && !within(&key, &members_range(room)));
+            }
+            Key::Edit(room, target, ..) => {
+                prop_assert!(within(&key, &edits_range(room, *target)));
+                prop_assert_eq!(within(&key, &edits_range(&own, *target)), *room == own);
+            }
+            Key::Purge(shard, ..) => {
+                prop_assert_eq!(within(&key, &purges_range(owner)), *shard == owner);
+                prop_assert!(within(&key, &purges_range(*shard)) && !within(&key, &origins_range(*shard)));
+            }
             Key::UserRoom(user, room) => {
                 prop_assert_eq!(within(&key, &user_rooms_range(&name)), *user == user_hash(&name));
                 let listed = Key::UserRoom(user_hash(&name), *room);

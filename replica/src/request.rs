@@ -7,7 +7,7 @@ use causeway_protocol::{
 };
 
 /// The request kinds that this version applies: the field tags of `Request.kind`.
-pub const KINDS: [u32; 6] = [10, 11, 12, 13, 14, 15];
+pub const KINDS: [u32; 10] = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
 
 /// A request that decoded, with its ids checked.
 #[derive(Clone, Debug)]
@@ -39,9 +39,44 @@ impl Request {
         Ok(Self { id: RequestId::from_wire(id), room: RoomId::from_wire(&w.room)?, body_hash, kind: w.kind })
     }
 
-    /// Whether only messages are of its kind: everything else changes elements of the room.
+    /// Whether it changes elements of the room: all do but messages.
     pub fn changes_elements(&self) -> bool {
         !matches!(self.kind, Some(Kind::Message(_)))
+    }
+
+    /// Whether it has a body.
+    pub fn has_body(&self) -> bool {
+        matches!(self.kind, Some(Kind::Message(_) | Kind::Edit(_)))
+    }
+
+    /// The message that its body belongs to: itself, or the one that it edits.
+    pub fn subject(&self) -> Option<RequestId> {
+        match &self.kind {
+            Some(Kind::Message(_)) => Some(self.id),
+            Some(Kind::Edit(edit)) => edit.target.as_ref().map(RequestId::from_wire),
+            _ => None,
+        }
+    }
+
+    /// The message that it changes.
+    pub fn target(&self) -> Option<RequestId> {
+        let target = match &self.kind {
+            Some(Kind::Edit(edit)) => &edit.target,
+            Some(Kind::Redact(redact)) => &redact.target,
+            Some(Kind::React(react)) => &react.target,
+            Some(Kind::Unreact(unreact)) => &unreact.target,
+            _ => return None,
+        };
+        target.as_ref().map(RequestId::from_wire)
+    }
+
+    /// The reaction that it adds or removes: its symbol.
+    pub fn symbol(&self) -> Option<&str> {
+        match &self.kind {
+            Some(Kind::React(react)) => Some(&react.symbol),
+            Some(Kind::Unreact(unreact)) => Some(&unreact.symbol),
+            _ => None,
+        }
     }
 }
 
@@ -80,13 +115,21 @@ pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> 
         Some(Kind::Invite(invite)) if UserId::new(&invite.user).is_err() => {
             return malformed("invite.user must have 1 to 128 bytes and no control characters");
         }
+        Some(Kind::Edit(_) | Kind::Redact(_) | Kind::React(_) | Kind::Unreact(_)) => {
+            if request.target().is_none() {
+                return malformed("target is missing: name the message");
+            }
+            if request.symbol().is_some_and(|symbol| !limits::is_symbol(symbol)) {
+                return malformed("symbol must have 1 to 64 bytes and no control characters");
+            }
+        }
         Some(_) => {}
     }
-    match (request.changes_elements(), request.body_hash, body) {
-        (true, None, None) => Ok(()),
-        (true, ..) => malformed("body is for messages only: leave body and body_hash empty"),
-        (false, Some(hash), Some(body)) => check_body(hash, body),
-        (false, ..) => malformed("a message needs a body and its body_hash"),
+    match (request.has_body(), request.body_hash, body) {
+        (false, None, None) => Ok(()),
+        (false, ..) => malformed("body is for messages and edits only: leave body and body_hash empty"),
+        (true, Some(hash), Some(body)) => check_body(hash, body),
+        (true, ..) => malformed("a message needs a body and its body_hash"),
     }
 }
 

@@ -65,7 +65,7 @@ fn a_kind_of_a_newer_version_decodes_as_unknown() {
     let mut bytes = request(Kind::Join(wire::Join {}), None).to_vec();
     let at = bytes.iter().rposition(|b| *b == 12 << 3 | 2).unwrap();
     bytes.truncate(at);
-    bytes.extend([0x82, 0x01, 0x00]); // field 16, length-delimited, empty
+    bytes.extend([0xfa, 0x01, 0x00]); // field 31, length-delimited, empty
     let decoded = Request::decode(&bytes.into()).unwrap();
     assert!(decoded.kind.is_none());
     assert_eq!(check_content(&ann(), &decoded, None).unwrap_err().0, Code::UnknownKind);

@@ -14,6 +14,8 @@ pub enum Sabotage {
     UnionAtRejoin,
     /// Resends are found by a high-water mark of each device instead of by the request's row.
     DedupByWatermark,
+    /// A body that comes after its redaction is kept.
+    KeepLateBodies,
 }
 
 /// The tag that `TagElementsWithDots` uses.

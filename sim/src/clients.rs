@@ -37,8 +37,8 @@ pub struct Client {
     pub device_era: u64,
     /// When it was lost last.
     pub lost_at: Vec<Micros>,
-    /// Ids that it was shown lately, to answer.
-    pub seen: Vec<(RoomId, RequestId)>,
+    /// Messages that it was shown, to answer and to change.
+    pub seen: Vec<Seen>,
     sites: Vec<SiteConfig>,
     standby: Standby,
     outbox: BTreeMap<RequestNo, SavedRequest>,
@@ -49,6 +49,16 @@ pub struct Client {
     to_commit: VecDeque<Position>,
     commit_planned: bool,
     tick_at: Option<u64>,
+}
+
+/// A message that was shown.
+pub struct Seen {
+    /// Its room.
+    pub room: RoomId,
+    /// Its place.
+    pub id: RequestId,
+    /// Whether the user wrote it.
+    pub own: bool,
 }
 
 impl Client {
@@ -383,7 +393,10 @@ impl World {
             if sent != *id || room != delivery.position.room {
                 return broken("every read id was sent", format!("{sent:?} was shown as {id:?}"));
             }
-            self.clients[number].seen.push((room, *id));
+            if matches!(request.kind, Some(wire::request::Kind::Message(_))) {
+                let own = *user == self.clients[number].user.as_str();
+                self.clients[number].seen.push(Seen { room, id: *id, own });
+            }
         }
         if let Item::Opened { .. } = &delivery.item {
             self.coverage.hit("room opened late");

@@ -40,6 +40,7 @@ impl Coverage {
 /// What a large number of seeds must reach, each at least once.
 pub const EXPECTED: &[&str] = &[
     "accepted by resend",
+    "body purged",
     "client crashed",
     "client moved",
     "clock jumped",
@@ -48,6 +49,7 @@ pub const EXPECTED: &[&str] = &[
     "cursor chain checked",
     "device lost",
     "disk lost",
+    "edit checked",
     "event queue overflowed",
     "frame duplicated",
     "frame lost",
@@ -64,6 +66,8 @@ pub const EXPECTED: &[&str] = &[
     "parked",
     "partition",
     "partition flapped",
+    "reaction removed",
+    "redaction checked",
     "refused",
     "reminted",
     "replicated",

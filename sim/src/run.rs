@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use causeway_protocol::{Dot, RequestId, RoomId, ShardId};
 
+use crate::checkers::changes::Changes;
 use crate::checkers::reads::Reader;
 use crate::checkers::{Violation, broken, buffers, convergence, finals};
 use crate::coverage::Coverage;
@@ -196,6 +197,15 @@ impl World {
     fn at_the_end(&mut self) -> Step {
         let stores: Vec<_> = self.sites.iter().map(|site| (site.id, site.disk.visible())).collect();
         convergence::same_rows(&stores)?;
+        for room in self.workload.rooms() {
+            for (site, view) in &stores {
+                Changes::of_room(*view, room, None)?.settled(*site, *view, room)?;
+            }
+            if let Some((_, view)) = stores.first() {
+                let found = Changes::of_room(*view, room, None)?;
+                found.found().for_each(|(what, count)| self.coverage.add(what, count));
+            }
+        }
         let rooms: Vec<Vec<RoomId>> = (0..self.clients.len()).map(|client| self.rooms_of(client)).collect();
         self.checks.chains.cover_exactly(&self.checks.ops, |client, room| rooms[client].contains(room))?;
         self.coverage.hit("cursor chain checked");

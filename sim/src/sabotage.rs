@@ -22,11 +22,13 @@ pub enum Break {
     DedupByWatermark,
     /// A client's cursors of one shard's rooms are one.
     CursorPerShard,
+    /// A body that comes after its redaction is kept.
+    KeepLateBodies,
 }
 
 impl Break {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Break); 8] = [
+    pub const ALL: [(&'static str, Break); 9] = [
         ("ack-before-sync", Break::AckBeforeSync),
         ("leak-unsynced-rows", Break::LeakUnsyncedRows),
         ("reuse-incarnation", Break::ReuseIncarnation),
@@ -35,6 +37,7 @@ impl Break {
         ("union-at-rejoin", Break::UnionAtRejoin),
         ("dedup-by-watermark", Break::DedupByWatermark),
         ("cursor-per-shard", Break::CursorPerShard),
+        ("keep-late-bodies", Break::KeepLateBodies),
     ];
 }
 

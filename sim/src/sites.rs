@@ -216,6 +216,7 @@ impl World {
             Break::TagElementsWithDots => Some(Sabotage::TagElementsWithDots),
             Break::UnionAtRejoin => Some(Sabotage::UnionAtRejoin),
             Break::DedupByWatermark => Some(Sabotage::DedupByWatermark),
+            Break::KeepLateBodies => Some(Sabotage::KeepLateBodies),
             _ => None,
         }
     }
@@ -399,6 +400,7 @@ impl World {
         let counters = shard.counters();
         self.coverage.add("gated", counters.gated);
         self.coverage.add("second dot", counters.second_dots);
+        self.coverage.add("body purged", counters.bodies_purged);
         self.coverage.add("accepted by resend", counters.resent);
         self.coverage.add("snapshot merged", counters.snapshots_merged);
         self.coverage.add("duplicate op", counters.duplicates);

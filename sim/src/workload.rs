@@ -83,6 +83,7 @@ impl World {
                 Ok(())
             }
             (36..42, _) => self.read_history(number, room),
+            (42..58, _) => self.change_message(number),
             _ => self.write_message(number, room),
         }
     }
@@ -107,14 +108,45 @@ impl World {
         let content = format!("message {} {}", self.workload.written, "x".repeat(rng.below(150) as usize));
         let mut salt = [0; 16];
         salt[..8].copy_from_slice(&rng.bits().to_be_bytes());
-        let seen: Vec<RequestId> =
-            self.clients[number].seen.iter().rev().filter(|(of, _)| *of == room).take(5).map(|(_, id)| *id).collect();
+        let seen: Vec<RequestId> = self.clients[number]
+            .seen
+            .iter()
+            .rev()
+            .filter(|seen| seen.room == room)
+            .take(5)
+            .map(|seen| seen.id)
+            .collect();
         let reply_to = if rng.percent(20) { rng.pick(&seen).copied() } else { None };
         self.wish(
             number,
             room,
             Wish::Message { content_type: "text/plain".into(), content: Bytes::from(content), salt, reply_to },
         )
+    }
+
+    /// Edits or redacts a message, mostly an own one, or reacts to one, or takes a reaction back. Of few messages and with
+    /// one symbol, so that changes meet.
+    fn change_message(&mut self, number: usize) -> Step {
+        let rng = &mut self.workload.rng;
+        let client = &self.clients[number];
+        let deed = rng.below(10);
+        let own = deed < 6 && rng.percent(90);
+        let seen = client.seen.iter().rev().filter(|seen| seen.own || !own).take(3);
+        let seen: Vec<(RoomId, RequestId)> = seen.map(|seen| (seen.room, seen.id)).collect();
+        let Some((room, target)) = rng.pick(&seen).copied() else { return Ok(()) };
+        let symbol = "+1";
+        let wish = match deed {
+            0..4 => {
+                self.workload.written += 1;
+                let content = Bytes::from(format!("edit {}", self.workload.written));
+                let salt = [self.workload.rng.below(256) as u8; 16];
+                Wish::Edit { target, content_type: "text/plain".into(), content, salt }
+            }
+            4..6 => Wish::Redact(target),
+            6..8 => Wish::React(target, symbol.into()),
+            _ => Wish::Unreact(target, symbol.into()),
+        };
+        self.wish(number, room, wish)
     }
 
     fn wish(&mut self, number: usize, room: RoomId, wish: Wish) -> Step {

@@ -49,6 +49,23 @@ pub enum Wish {
     Invite(UserId),
     /// Another name for the room.
     SetName(String),
+    /// Another body for an own message.
+    Edit {
+        /// The message.
+        target: RequestId,
+        /// A media type.
+        content_type: String,
+        /// As a message's.
+        content: Bytes,
+        /// As a message's.
+        salt: [u8; 16],
+    },
+    /// Take away the body of an own message, and of its edits, for good.
+    Redact(RequestId),
+    /// React to a message with a symbol.
+    React(RequestId, String),
+    /// Take the reaction back.
+    Unreact(RequestId, String),
 }
 
 /// Why a request was not taken into the outbox. Nothing was sent.
@@ -61,6 +78,14 @@ pub enum SendError {
         requests: usize,
         /// Bytes in it.
         bytes: usize,
+    },
+    /// A field's text cannot be what it is meant to be.
+    #[error("{field} {fix}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What it must be.
+        fix: &'static str,
     },
     /// Over a limit of the wire.
     #[error("{field} must have at most {max} bytes, not {got}")]

@@ -30,11 +30,21 @@ impl Machine {
         use wire::request::Kind;
         let (kind, body) = match wish {
             Wish::Message { content_type, content, salt, reply_to } => {
-                within("content type", content_type.len(), limits::CONTENT_TYPE_BYTES_MAX)?;
-                within("content", content.len(), limits::CONTENT_BYTES_MAX)?;
-                let body = wire::Body { salt: Bytes::copy_from_slice(&salt), content_type, content };
                 let message = wire::Message { reply_to: reply_to.map(RequestId::to_wire) };
-                (Kind::Message(message), Some(Bytes::from(body.encode_to_vec())))
+                (Kind::Message(message), Some(body(content_type, content, salt)?))
+            }
+            Wish::Edit { target, content_type, content, salt } => {
+                let edit = wire::Edit { target: Some(target.to_wire()) };
+                (Kind::Edit(edit), Some(body(content_type, content, salt)?))
+            }
+            Wish::Redact(target) => (Kind::Redact(wire::Redact { target: Some(target.to_wire()) }), None),
+            Wish::React(target, symbol) => {
+                let symbol = checked_symbol(symbol)?;
+                (Kind::React(wire::React { target: Some(target.to_wire()), symbol }), None)
+            }
+            Wish::Unreact(target, symbol) => {
+                let symbol = checked_symbol(symbol)?;
+                (Kind::Unreact(wire::Unreact { target: Some(target.to_wire()), symbol }), None)
             }
             Wish::Join => (Kind::Join(wire::Join {}), None),
             Wish::Leave => (Kind::Leave(wire::Leave {}), None),
@@ -415,6 +425,18 @@ impl Words {
     fn parked(self) -> Progress {
         Progress::Parked { site: self.site, code: self.code, detail: self.detail }
     }
+}
+
+fn body(content_type: String, content: Bytes, salt: [u8; 16]) -> Result<Bytes, SendError> {
+    within("content type", content_type.len(), limits::CONTENT_TYPE_BYTES_MAX)?;
+    within("content", content.len(), limits::CONTENT_BYTES_MAX)?;
+    let body = wire::Body { salt: Bytes::copy_from_slice(&salt), content_type, content };
+    Ok(body.encode_to_vec().into())
+}
+
+fn checked_symbol(symbol: String) -> Result<String, SendError> {
+    let fix = "must have 1 to 64 bytes and no control characters";
+    if limits::is_symbol(&symbol) { Ok(symbol) } else { Err(SendError::Invalid { field: "symbol", fix }) }
 }
 
 fn within(field: &'static str, got: usize, max: usize) -> Result<(), SendError> {

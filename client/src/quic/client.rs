@@ -116,6 +116,46 @@ impl Client {
         self.message(room, content_type, content.into(), Some(to))
     }
 
+    /// Gives an own message another content. Everybody sees the edit with the highest place; a redaction wins over all.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn edit(
+        &self,
+        room: RoomId,
+        target: RequestId,
+        content_type: &str,
+        content: impl Into<Bytes>,
+    ) -> Result<Handle, SendError> {
+        let (content_type, content, salt) = (content_type.to_owned(), content.into(), salt()?);
+        self.wish(room, Wish::Edit { target, content_type, content, salt })
+    }
+
+    /// Takes the content of an own message away, and of its edits, at every site and for good. Its place stays.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn redact(&self, room: RoomId, target: RequestId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Redact(target))
+    }
+
+    /// Reacts to a message with a symbol: an emoji, or a name that the application knows, of 1 to 64 bytes. Once per
+    /// user and symbol, however often it is sent.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`], and a symbol that cannot be one.
+    pub fn react(&self, room: RoomId, target: RequestId, symbol: &str) -> Result<Handle, SendError> {
+        self.wish(room, Wish::React(target, symbol.to_owned()))
+    }
+
+    /// Takes a reaction back. One that another device of the user sends meanwhile stays.
+    ///
+    /// # Errors
+    /// As [`Client::react`].
+    pub fn unreact(&self, room: RoomId, target: RequestId, symbol: &str) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Unreact(target, symbol.to_owned()))
+    }
+
     fn message(
         &self,
         room: RoomId,
@@ -123,8 +163,7 @@ impl Client {
         content: Bytes,
         reply_to: Option<RequestId>,
     ) -> Result<Handle, SendError> {
-        let mut salt = [0; 16];
-        getrandom::fill(&mut salt).map_err(|e| SendError::Store(format!("no random numbers: {e}")))?;
+        let salt = salt()?;
         self.wish(room, Wish::Message { content_type: content_type.to_owned(), content, salt, reply_to })
     }
 
@@ -338,4 +377,11 @@ impl Client {
             ended.await;
         }
     }
+}
+
+/// Keeps a short body from being guessed by its hash.
+fn salt() -> Result<[u8; 16], SendError> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|e| SendError::Store(format!("no random numbers: {e}")))?;
+    Ok(salt)
 }

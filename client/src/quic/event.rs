@@ -69,6 +69,34 @@ pub enum ChangeKind {
     Left,
     /// The user invited this one.
     Invited(String),
+    /// The user gave a message another content. It counts if the message is the user's own, and until an edit with a
+    /// higher place, or a redaction, comes.
+    Edited {
+        /// The message.
+        target: RequestId,
+        /// A media type; empty where the body is gone.
+        content_type: String,
+        /// The content, as written.
+        content: Bytes,
+        /// Whether the body is gone: the message was redacted.
+        body_gone: bool,
+    },
+    /// The user took a message's content away. It counts if the message is the user's own.
+    Redacted(RequestId),
+    /// The user reacted to a message.
+    Reacted {
+        /// The message.
+        target: RequestId,
+        /// With what.
+        symbol: String,
+    },
+    /// The user took a reaction back.
+    Unreacted {
+        /// The message.
+        target: RequestId,
+        /// Which.
+        symbol: String,
+    },
     /// Something that this version of the SDK does not know.
     Unknown,
 }
@@ -192,9 +220,7 @@ fn of_request(
     use wire::request::Kind;
     let kind = match request.kind {
         Some(Kind::Message(message)) => {
-            let body = body.and_then(|body| wire::Body::decode(body).ok());
-            let body_gone = body.is_none();
-            let wire::Body { content_type, content, .. } = body.unwrap_or_default();
+            let (content_type, content, body_gone) = content_of(body);
             let reply_to = message.reply_to.as_ref().map(RequestId::from_wire);
             let body_hash = request.body_hash;
             let message = Message { room, id, user, content_type, content, body_gone, body_hash, reply_to, covers };
@@ -205,13 +231,33 @@ fn of_request(
         Some(Kind::Join(_)) => ChangeKind::Joined,
         Some(Kind::Leave(_)) => ChangeKind::Left,
         Some(Kind::Invite(invite)) => ChangeKind::Invited(invite.user),
+        Some(Kind::Edit(edit)) => {
+            let (content_type, content, body_gone) = content_of(body);
+            ChangeKind::Edited { target: place(edit.target), content_type, content, body_gone }
+        }
+        Some(Kind::Redact(redact)) => ChangeKind::Redacted(place(redact.target)),
+        Some(Kind::React(react)) => ChangeKind::Reacted { target: place(react.target), symbol: react.symbol },
+        Some(Kind::Unreact(unreact)) => ChangeKind::Unreacted { target: place(unreact.target), symbol: unreact.symbol },
         None => ChangeKind::Unknown,
     };
     Event::Change(Change { room, id, user, kind, covers })
 }
 
+/// Content type, content, and whether there is none any more.
+fn content_of(body: Option<Bytes>) -> (String, Bytes, bool) {
+    let body = body.and_then(|body| wire::Body::decode(body).ok());
+    let gone = body.is_none();
+    let wire::Body { content_type, content, .. } = body.unwrap_or_default();
+    (content_type, content, gone)
+}
+
+/// No site accepts a request without its target: should one come, it names no message.
+fn place(target: Option<wire::RequestId>) -> RequestId {
+    target.as_ref().map_or(RequestId::MIN, RequestId::from_wire)
+}
+
 /// The application's view of an event in a page of history; `None` if it makes no sense.
-pub(super) fn of_history(event: wire::Event) -> Option<Event> {
+pub(crate) fn of_history(event: wire::Event) -> Option<Event> {
     let room = RoomId::from_wire(&event.room).ok()?;
     let request = wire::Request::decode(event.request).ok()?;
     let id = RequestId::from_wire(request.id.as_ref()?);

@@ -85,6 +85,10 @@ fn op(out: &mut Vec<Sample>) {
     let set_name = wire::SetName { name: "room".into() };
     let invite = wire::Invite { user: "bob".into() };
     let message = wire::Message { reply_to: Some(id()) };
+    let edit = wire::Edit { target: Some(id()) };
+    let redact = wire::Redact { target: Some(id()) };
+    let react = wire::React { target: Some(id()), symbol: "👍".into() };
+    let unreact = wire::Unreact { target: Some(id()), symbol: "+1".into() };
     samples!(out, Request:
         request(Kind::Create(create.clone())),
         request(Kind::SetName(set_name.clone())),
@@ -92,6 +96,10 @@ fn op(out: &mut Vec<Sample>) {
         request(Kind::Leave(wire::Leave {})),
         request(Kind::Invite(invite.clone())),
         request(Kind::Message(message)),
+        request(Kind::Edit(edit)),
+        request(Kind::Redact(redact)),
+        request(Kind::React(react.clone())),
+        request(Kind::Unreact(unreact.clone())),
     );
     samples!(out, Create: create);
     samples!(out, SetName: set_name);
@@ -99,6 +107,10 @@ fn op(out: &mut Vec<Sample>) {
     samples!(out, Leave: wire::Leave {});
     samples!(out, Invite: invite);
     samples!(out, Message: message);
+    samples!(out, Edit: edit);
+    samples!(out, Redact: redact);
+    samples!(out, React: react);
+    samples!(out, Unreact: unreact);
     samples!(out, Body: wire::Body { salt: HASH, content_type: "text/plain".into(), content: TEXT });
     samples!(out, Header: wire::Header {
         origin: Some(origin()),

@@ -1,16 +1,17 @@
 //! Accepting requests (D1, D1a): dedup by the request's row, situation by this site's state, then one op.
 
-use causeway_protocol::{Code, Dot, RequestId, Stamp, Vector, limits, wire, wire::request::Kind};
+use causeway_protocol::{Code, Dot, RequestId, Stamp, UserId, Vector, limits, wire, wire::request::Kind};
 
-use super::apply::stamp_max;
+use super::apply::{reaction_key, stamp_max};
+use super::redact::edits_of;
 use super::release::Pending;
-use super::tx::Tx;
+use super::tx::{Tx, corrupt};
 use super::{Shard, timers};
 use crate::crdt;
 use crate::io::{Output, Submission};
 use crate::key::{Key, Register};
 use crate::request::{NewOp, Request, check_content, request_hash};
-use crate::view::ViewError;
+use crate::view::{Cf, ViewError};
 
 /// Requests that may wait for what they refer to, in one shard.
 const REFERENCE_WAITS_MAX: usize = 1_024;
@@ -156,14 +157,46 @@ impl Shard {
             // To leave a room twice is to have left it.
             Some(Kind::Leave(_)) => Ok(Ok(tags(member))),
             _ if member.is_none() => refuse(Code::NotPermitted, "user is not a member of the room: join it first"),
-            _ => Ok(Ok(Vec::new())),
+            Some(Kind::Unreact(_)) => {
+                let reaction = reaction_key(request, user).map(|key| tx.get(&key)).transpose()?.flatten();
+                Ok(Ok(tags(reaction)))
+            }
+            _ => match self.check_target(tx, request, user)? {
+                Ok(()) => Ok(Ok(Vec::new())),
+                Err(refusal) => Ok(Err(refusal)),
+            },
         }
     }
 
-    /// A message that this one answers and that is not here, while there is room to wait for it.
+    /// What a request changes must be a message, and the user's own to be edited or redacted. What is not here yet can
+    /// be anything: an edit or a redaction by somebody else takes no effect then.
+    fn check_target(&self, tx: &Tx<'_>, request: &Request, user: &UserId) -> Result<Result<(), Refusal>, ViewError> {
+        let refuse = |code, detail: &str| Ok(Err((code, detail.to_owned())));
+        let Some(target) = request.target() else { return Ok(Ok(())) };
+        let Some(row) = tx.get::<wire::RequestRow>(&Key::Request(request.room, target))? else { return Ok(Ok(())) };
+        let of = Request::decode(&row.request).map_err(|e| corrupt(Cf::Request, e.to_string()))?;
+        if !matches!(of.kind, Some(Kind::Message(_))) {
+            return refuse(Code::NotPermitted, "target is not a message");
+        }
+        let is_own = row.user == user.as_str();
+        match &request.kind {
+            Some(Kind::Edit(_) | Kind::Redact(_)) if !is_own => {
+                refuse(Code::NotPermitted, "target is not the user's own message")
+            }
+            Some(Kind::Edit(_)) if edits_of(tx, &request.room, target)?.len() >= limits::EDITS_PER_MESSAGE_MAX => {
+                refuse(Code::NotPermitted, "target has as many edits as a message may have")
+            }
+            _ => Ok(Ok(())),
+        }
+    }
+
+    /// The message that this one answers or changes and that is not here, while there is room to wait for it.
     fn missing_reference(&self, tx: &Tx<'_>, request: &Request) -> Result<Option<RequestId>, ViewError> {
-        let Some(Kind::Message(wire::Message { reply_to: Some(target) })) = &request.kind else { return Ok(None) };
-        let target = RequestId::from_wire(target);
+        let target = match &request.kind {
+            Some(Kind::Message(message)) => message.reply_to.as_ref().map(RequestId::from_wire),
+            _ => request.target(),
+        };
+        let Some(target) = target else { return Ok(None) };
         let here = tx.get_bytes(&Key::Request(request.room, target))?.is_some();
         Ok((!here && self.referring.len() < REFERENCE_WAITS_MAX).then_some(target))
     }

@@ -1,7 +1,7 @@
 //! Applying an op: rows, vector, chain, log, digest and head, all in the batch of the step.
 
 use bytes::Bytes;
-use causeway_protocol::{Dot, Hash16, RequestId, RoomId, Stamp, UserId, Vector, wire, wire::request::Kind};
+use causeway_protocol::{Dot, Hash16, RequestId, RoomId, Stamp, UserId, Vector, limits, wire, wire::request::Kind};
 
 use super::Shard;
 use super::digest::{canonical_request, element_bucket, request_bucket};
@@ -24,6 +24,8 @@ enum Effect<'a> {
     Remove(Key),
     Write(Key, RequestId, Bytes),
     Member(&'a UserId),
+    /// The bodies of a message and of its edits are to go, as far as they are this user's.
+    Purge(RequestId, &'a UserId),
 }
 
 /// What an op was to its request.
@@ -36,8 +38,11 @@ pub(super) struct RequestApplied {
 
 impl Shard {
     /// Applies an op whose turn it is.
-    pub(super) fn apply(&mut self, tx: &mut Tx<'_>, op: Op) -> Result<(), ViewError> {
+    pub(super) fn apply(&mut self, tx: &mut Tx<'_>, mut op: Op) -> Result<(), ViewError> {
         let dot = op.dot;
+        if op.body.is_some() && self.is_redacted(tx, &op.request, &op.user)? {
+            op.body = None;
+        }
         let order = self.log_op(tx, &op);
         let RequestApplied { first_dot, event } = self.apply_request(tx, &op)?;
         self.touch(tx, &op.request, dot);
@@ -142,6 +147,10 @@ impl Shard {
                 Ok(())
             }
             Effect::Member(user) => self.index_member(tx, &op.request.room, user),
+            Effect::Purge(target, user) => {
+                self.plan_purge(tx, op.request.room, target, user);
+                Ok(())
+            }
         }
     }
 
@@ -295,6 +304,12 @@ fn add_content(row: &mut wire::RequestRow, op: &Op, hash: Hash16) {
     row.also.sort();
 }
 
+/// The element of a reaction. `None` where an op of a newer or a broken site has no target, or a symbol that cannot be.
+pub(super) fn reaction_key(request: &Request, user: &UserId) -> Option<Key> {
+    let symbol = request.symbol().filter(|symbol| limits::is_symbol(symbol))?;
+    Some(Key::Reaction(request.room, request.target()?, symbol.into(), user.clone()))
+}
+
 /// What the kinds do.
 fn effects(op: &Op) -> Vec<Effect<'_>> {
     let Request { id, room, kind, .. } = &op.request;
@@ -316,6 +331,17 @@ fn effects(op: &Op) -> Vec<Effect<'_>> {
         Some(Kind::Invite(invite)) => {
             UserId::new(&invite.user).map(|user| Effect::Add(Key::Invited(*room, user))).into_iter().collect()
         }
+        Some(Kind::Edit(_)) => op
+            .request
+            .target()
+            .map(|target| Effect::Add(Key::Edit(*room, target, *id, op.user.clone())))
+            .into_iter()
+            .collect(),
+        Some(Kind::Redact(_)) => op.request.target().map_or_else(Vec::new, |target| {
+            vec![Effect::Add(Key::Redaction(*room, target, op.user.clone())), Effect::Purge(target, &op.user)]
+        }),
+        Some(Kind::React(_)) => reaction_key(&op.request, &op.user).map(Effect::Add).into_iter().collect(),
+        Some(Kind::Unreact(_)) => reaction_key(&op.request, &op.user).map(Effect::Remove).into_iter().collect(),
         Some(Kind::Message(_)) | None => Vec::new(),
     }
 }

@@ -13,6 +13,7 @@ mod gate;
 mod marks;
 mod peers;
 mod ready;
+mod redact;
 mod release;
 mod repair;
 mod snapshot;
@@ -34,6 +35,7 @@ pub use bounds::Bounds;
 use digest::Buckets;
 use gate::Gate;
 use peers::Peer;
+use redact::Purge;
 use release::{Release, Tail};
 use snapshot::Merging;
 pub use status::{PeerStatus, ShardStatus};
@@ -102,6 +104,8 @@ pub struct Shard {
     merge_unsynced: bool,
     transfers: u64,
     marks_due: BTreeMap<(RoomId, UserId), Vector>,
+    /// Purges that were not done before the restart.
+    purges_left: VecDeque<Purge>,
     ready: bool,
     /// Until when to wait for a peer; `None`: until one comes.
     ready_at: Option<u64>,
@@ -140,6 +144,7 @@ impl Shard {
         let others = config.sites.iter().filter(|site| **site != config.origin.site);
         let peers: BTreeMap<SiteId, Peer> = others.map(|site| (*site, Peer::default())).collect();
         let alone = peers.is_empty();
+        let purges_left = redact::purges_of(view, config.shard)?;
         let ready_at = (!config.must_catch_up).then_some(now.mono_ms + timers::READY_WAIT_MS);
         Ok(Self {
             buckets: Buckets::load(view, &config)?,
@@ -162,7 +167,8 @@ impl Shard {
             peers,
             referring: VecDeque::new(),
             stalled: VecDeque::new(),
-            ready: alone && merge.is_none(),
+            ready: alone && merge.is_none() && purges_left.is_empty(),
+            purges_left,
             merge,
             merge_unsynced: false,
             transfers: 0,
@@ -284,6 +290,7 @@ impl Shard {
 
     fn on_tick(&mut self, tx: &mut Tx<'_>) -> Result<(), ViewError> {
         let now = tx.now.mono_ms;
+        self.catch_up_with_purges(tx)?;
         self.tick_merge(tx)?;
         self.tick_peers(tx)?;
         self.check_ready(tx);
@@ -308,6 +315,7 @@ impl Shard {
         let linked = self.peers.values().any(|peer| peer.up);
         let digests = !self.repairs.is_empty() || self.peers.values().any(|p| p.hello && !p.digest_due.is_empty());
         let fixed = [
+            (!self.purges_left.is_empty()).then_some(0),
             self.merge_timer(),
             self.referring_until(),
             self.ready_at.filter(|_| !self.ready && !self.merge_unsynced),

@@ -24,7 +24,8 @@ impl Shard {
 
     pub(super) fn check_ready(&mut self, tx: &mut Tx<'_>) {
         // Sessions look at merged rows when it is ready: not before the published vector covers them.
-        if self.ready || self.merge_unsynced || self.merge.as_ref().is_some_and(|merge| merge.complete) {
+        let purging = !self.purges_left.is_empty();
+        if self.ready || purging || self.merge_unsynced || self.merge.as_ref().is_some_and(|merge| merge.complete) {
             return;
         }
         let caught_up = self.peers.values().any(|peer| peer.hello && self.durable.covers_all(&peer.offered));

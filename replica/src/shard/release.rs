@@ -6,6 +6,7 @@ use bytes::Bytes;
 use causeway_protocol::{Dot, Origin, RequestId, RoomId, UserId, Vector, wire};
 
 use super::Shard;
+use super::redact::Purge;
 use super::tx::Tx;
 use crate::io::{Output, SessionId, Ticket};
 use crate::request::Op;
@@ -27,6 +28,8 @@ pub(super) enum Pending {
     Ack { session: SessionId, id: RequestId, dot: Dot },
     /// A snapshot was merged, up to this vector.
     Merged(Vector),
+    /// Bodies go.
+    Purge(Purge),
 }
 
 /// Pending things by the write that holds them.
@@ -98,6 +101,7 @@ impl Shard {
                     Pending::Membership { room, user, member } => {
                         effects.push(Output::Membership { room, user, member });
                     }
+                    Pending::Purge(purge) => self.purge(tx, &purge)?,
                     Pending::Ack { session, id, dot } => acks.push((session, id, dot)),
                     Pending::Merged(vector) => {
                         grown = true;

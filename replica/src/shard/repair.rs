@@ -72,8 +72,10 @@ impl Shard {
                     Some(right) => tx.put_bytes(&key, with_body(cf, stored.as_ref(), right)),
                     None => tx.delete(&key),
                 }
-                if let Key::Member(_, user) = &key {
-                    self.index_member(tx, &room, user)?;
+                match &key {
+                    Key::Member(_, user) => self.index_member(tx, &room, user)?,
+                    Key::Redaction(_, target, user) => self.plan_purge(tx, room, *target, user),
+                    _ => {}
                 }
             }
         }
@@ -117,10 +119,8 @@ impl Shard {
                         let row = wire::RequestRow::decode(value).unwrap_or_default();
                         rows.push((Key::Request(room, id), canonical_request(&row)));
                     }
-                    Some(key @ (Key::Member(room, _) | Key::Invited(room, _) | Key::Register(room, _)))
-                        if element_bucket(&room) == number =>
-                    {
-                        rows.push((key, Bytes::copy_from_slice(value)));
+                    Some(element) if element.element_room().is_some_and(|room| element_bucket(&room) == number) => {
+                        rows.push((element, Bytes::copy_from_slice(value)));
                     }
                     _ => {}
                 }

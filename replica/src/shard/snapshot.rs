@@ -11,7 +11,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use causeway_protocol::wire::shard_frame::Frame;
-use causeway_protocol::{DecodeError, Dot, Message, Origin, RequestId, RoomId, SiteId, Stamp, Vector, wire};
+use causeway_protocol::{DecodeError, Dot, Message, Origin, RequestId, RoomId, SiteId, Stamp, UserId, Vector, wire};
 
 use super::apply::{add_dot, note_request};
 use super::peers::Checked;
@@ -318,7 +318,7 @@ impl Shard {
                 }
                 row.value
             }
-            Key::Member(..) | Key::Invited(..) | Key::Register(..) => row.value,
+            element if element.element_room().is_some() => row.value,
             _ => return Err(range),
         };
         tx.put_bytes(&Key::Staged(shard, cf, row.key), value);
@@ -413,8 +413,12 @@ impl Shard {
                 Key::Register(..) => self.merge_register_row(tx, room, &key, mine, theirs)?,
                 _ => self.merge_element_row(tx, room, &key, mine, theirs)?,
             }
-            if let Key::Member(_, user) = &key {
-                self.index_member(tx, room, user)?;
+            match &key {
+                Key::Member(_, user) => self.index_member(tx, room, user)?,
+                Key::Redaction(_, target, user) if tx.get_bytes(&key)?.is_some() => {
+                    self.plan_purge(tx, *room, *target, user);
+                }
+                _ => {}
             }
         }
         tx.delete_range(Cf::Local, staged.0, staged.1);
@@ -526,6 +530,10 @@ impl Shard {
         new_dots.iter().for_each(|dot| add_dot(&mut row, *dot));
         merge_contents(&mut row, &theirs);
         let request = Request::decode(&row.request).map_err(|e| corrupt(Cf::Request, e.to_string()))?;
+        let user = UserId::new(&row.user).map_err(|e| corrupt(Cf::Request, e.to_string()))?;
+        if row.body.is_some() && self.is_redacted(tx, &request, &user)? {
+            row.body = None;
+        }
         self.put_request(tx, &request, old.as_ref(), &row);
         let head_key = Key::Head(*room);
         let mut head: wire::HeadRow = tx.get(&head_key)?.unwrap_or_default();

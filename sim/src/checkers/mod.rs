@@ -2,6 +2,7 @@
 //! everything that leaves a site, everything that an application is shown. They change nothing.
 
 pub mod buffers;
+pub mod changes;
 pub mod convergence;
 pub mod cursors;
 pub mod finals;

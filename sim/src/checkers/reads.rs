@@ -7,6 +7,7 @@ use causeway_replica::key::Key;
 use causeway_replica::read::{self, Durables};
 use causeway_replica::view::{Cf, MemView, View};
 
+use super::changes::Changes;
 use super::sends::Sends;
 use super::{Verdict, Violation, broken, leaving};
 
@@ -49,8 +50,10 @@ impl Reader<'_> {
     pub fn all(&self, room: RoomId, forward: bool, limit: u32) -> Result<Option<Vec<RequestId>>, Violation> {
         let mut request = wire::HistoryRequest { room: room.to_wire(), from: None, forward, limit };
         let mut pages: Vec<Vec<RequestId>> = Vec::new();
+        let changes = Changes::of_room(self.view, &room, Some(self.truth))?;
         for _ in 0..PAGES_MAX {
             let Some(page) = self.page(&request)? else { return Ok(None) };
+            page.events.iter().try_for_each(|event| changes.allow(self.site, event))?;
             let ids = self.check_page(&room, &page)?;
             let edge = if forward { ids.last() } else { ids.first() };
             request.from = edge.map(|id| id.to_wire());

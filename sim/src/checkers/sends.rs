@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use causeway_protocol::wire::request::Kind;
 use causeway_protocol::{Code, Message, RequestId, RoomId, SiteId, UserId, limits, wire};
 use causeway_replica::io::{Now, SessionId};
 use causeway_replica::key::{Key, Register};
@@ -46,6 +47,8 @@ pub struct Sends {
     waiting: BTreeMap<(SiteId, SessionId, RequestId), Vec<Micros>>,
     rooms: BTreeMap<(SiteId, SessionId, RequestId), RoomId>,
     acked_by: BTreeMap<(RoomId, RequestId), Vec<SiteId>>,
+    /// Room, message and user of every redaction sent.
+    redactions: BTreeSet<(RoomId, RequestId, UserId)>,
     /// What a site held before the write that a refusal came with.
     before: BTreeMap<(SiteId, SessionId, RequestId), Held>,
     /// Members whose rows were written since.
@@ -57,12 +60,20 @@ pub struct Sends {
 struct Held {
     room: bool,
     member: bool,
+    /// What the request names is not a message, or not the user's own where it must be.
+    wrong_target: bool,
 }
 
 impl Sends {
     /// A client puts a request on the wire, or into its outbox. Its bytes never change.
     pub fn sent(&mut self, client: (usize, u64, &UserId), request: &Bytes, body: Option<&Bytes>) -> Verdict {
         let decoded = wire::Request::decode(request.clone()).ok();
+        if let Some((room, Some(Kind::Redact(redact)))) =
+            decoded.as_ref().map(|r| (RoomId::from_wire(&r.room), &r.kind))
+        {
+            let target = redact.target.as_ref().map(RequestId::from_wire);
+            self.redactions.extend(room.ok().zip(target).map(|(room, target)| (room, target, client.2.clone())));
+        }
         let place = decoded.and_then(|r| Some((RoomId::from_wire(&r.room).ok()?, RequestId::from_wire(&r.id?))));
         let Some((room, id)) = place else { return broken("sent once, never rewritten", "no id or room".into()) };
         let known = self.sent.entry((room, id)).or_insert_with(|| Sent {
@@ -97,6 +108,17 @@ impl Sends {
         self.sent.iter()
     }
 
+    /// Whether a body may be gone: somebody has sent a redaction of what it belongs to.
+    fn may_be_gone(&self, room: RoomId, request: &wire::Request, user: &UserId) -> bool {
+        let subject = match &request.kind {
+            Some(Kind::Message(_)) => &request.id,
+            Some(Kind::Edit(edit)) => &edit.target,
+            _ => return false,
+        };
+        let subject = subject.as_ref().map(RequestId::from_wire);
+        subject.is_some_and(|subject| self.redactions.contains(&(room, subject, user.clone())))
+    }
+
     /// "every read id was sent, with the same body hash": here with the same bytes.
     pub fn is_as_sent(&self, what: &str, event: &wire::Event) -> Result<(RoomId, RequestId), super::Violation> {
         const INVARIANT: &str = "every read id was sent";
@@ -108,7 +130,9 @@ impl Sends {
         let Some(sent) = self.sent.get(&(room, id)) else {
             return broken(INVARIANT, format!("{what}: {id:?} in {room:?} was never sent"));
         };
-        if sent.request != event.request || sent.body != event.body || sent.user.as_str() != event.user {
+        let gone = event.body.is_none() && self.may_be_gone(room, &request, &sent.user);
+        let as_sent = sent.body == event.body || gone;
+        if sent.request != event.request || !as_sent || sent.user.as_str() != event.user {
             return broken(INVARIANT, format!("{what}: {id:?} in {room:?} is not what was sent"));
         }
         Ok((room, id))
@@ -144,10 +168,11 @@ impl Sends {
 
     fn held(&self, room: RoomId, id: RequestId, view: &dyn View) -> Held {
         let row = |key: Key| matches!(view.get(key.family(), &key.encode()), Ok(Some(_)));
-        let user = self.sent.get(&(room, id)).map(|sent| sent.user.clone());
+        let sent = self.sent.get(&(room, id));
         Held {
             room: row(Key::Register(room, Register::Open)),
-            member: user.is_some_and(|user| row(Key::Member(room, user))),
+            member: sent.is_some_and(|sent| row(Key::Member(room, sent.user.clone()))),
+            wrong_target: sent.is_some_and(|sent| has_wrong_target(room, sent, view)),
         }
     }
 
@@ -200,6 +225,7 @@ impl Sends {
             Code::StampAhead => Ok(()),
             Code::UnknownRoom if before.room && after.room => unjust("it knows the room"),
             Code::UnknownRoom => Ok(()),
+            Code::NotPermitted if before.wrong_target || after.wrong_target => Ok(()),
             Code::NotPermitted if before.member && after.member => unjust("the user is a member"),
             Code::NotPermitted => Ok(()),
             _ => unjust(by.detail),
@@ -236,6 +262,22 @@ impl Sends {
         self.waiting.retain(|(s, ..), _| *s != site);
         self.rooms.retain(|(s, ..), _| *s != site);
     }
+}
+
+/// Whether a request is to change what is not a message, or somebody else's.
+fn has_wrong_target(room: RoomId, sent: &Sent, view: &dyn View) -> bool {
+    let kind = wire::Request::decode(sent.request.clone()).ok().and_then(|request| request.kind);
+    let (target, must_be_own) = match &kind {
+        Some(Kind::Edit(edit)) => (&edit.target, true),
+        Some(Kind::Redact(redact)) => (&redact.target, true),
+        Some(Kind::React(react)) => (&react.target, false),
+        _ => return false,
+    };
+    let Some(target) = target.as_ref().map(RequestId::from_wire) else { return false };
+    let row = view.get(Cf::Request, &Key::Request(room, target).encode()).ok().flatten();
+    let Some(row) = row.and_then(|row| wire::RequestRow::decode(row).ok()) else { return false };
+    let of = wire::Request::decode(row.request).ok().and_then(|request| request.kind);
+    !matches!(of, Some(Kind::Message(_))) || (must_be_own && row.user != sent.user.as_str())
 }
 
 /// A refusal as it leaves.

@@ -3,6 +3,7 @@
 
 mod bad_config;
 mod bad_frames;
+mod changes;
 mod cut_off;
 mod failover;
 mod old_disk;

@@ -222,7 +222,7 @@ impl Cluster {
         self.now.wall_ms += 1;
         let id = RequestId { stamp: Stamp::from_ms(self.now.wall_ms), device: DeviceId::derive(user, 7) };
         let room = room.unwrap_or_else(|| RoomId::derive(user, id));
-        let body = matches!(kind, Kind::Message(_)).then(|| text_body(&format!("{id:?}")));
+        let body = matches!(kind, Kind::Message(_) | Kind::Edit(_)).then(|| text_body(&format!("{id:?}")));
         let request = wire::Request {
             id: Some(id.to_wire()),
             room: room.to_wire(),

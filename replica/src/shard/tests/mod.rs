@@ -1,5 +1,6 @@
 //! Scenarios of one, two and three replicas.
 
+mod changes;
 mod cluster;
 mod one;
 mod rejoin;

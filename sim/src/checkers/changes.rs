@@ -1,0 +1,142 @@
+//! Edits, redactions and reactions, recomputed from the ops of a room.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow::Continue;
+
+use bytes::Bytes;
+use causeway_protocol::wire::request::Kind;
+use causeway_protocol::{Message, RequestId, RoomId, SiteId, Vector, wire};
+use causeway_replica::key::{Key, prefix_range};
+use causeway_replica::view::{Cf, View};
+
+use super::{Verdict, Violation, broken};
+
+const REDACTED: &str = "no body after its redaction";
+const REACTIONS: &str = "reactions are those added and not removed";
+const EDITS: &str = "every edit is known by its message";
+
+/// What the ops of a room make of its messages.
+#[derive(Default)]
+pub struct Changes {
+    /// Message and redacting user.
+    redacted: BTreeSet<(RequestId, String)>,
+    /// Message, symbol and user: the requests that added it.
+    added: BTreeMap<(RequestId, String, String), BTreeSet<RequestId>>,
+    /// The same: the requests whose addition somebody's removal saw.
+    removed: BTreeMap<(RequestId, String, String), BTreeSet<RequestId>>,
+    /// Message, edit and user.
+    edits: BTreeSet<(RequestId, RequestId, String)>,
+}
+
+fn rows(view: &dyn View, cf: Cf, room: &RoomId) -> Vec<(Key, Bytes)> {
+    let (start, end) = prefix_range(&room.0);
+    let mut rows = Vec::new();
+    let _ = view.scan(cf, &start, &end, &mut |key, value| {
+        rows.extend(Key::decode(cf, key).map(|key| (key, Bytes::copy_from_slice(value))));
+        Continue(())
+    });
+    rows
+}
+
+fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Violation> {
+    M::decode(bytes).or_else(|e| broken("rows decode", e.to_string()))
+}
+
+fn place(id: &Option<wire::RequestId>) -> RequestId {
+    id.as_ref().map_or(RequestId::MIN, RequestId::from_wire)
+}
+
+impl Changes {
+    /// By the ops that a site holds; `within`: that a vector covers.
+    pub fn of_room(view: &dyn View, room: &RoomId, within: Option<&Vector>) -> Result<Self, Violation> {
+        let mut changes = Self::default();
+        for (key, value) in rows(view, Cf::Op, room) {
+            let Key::Op(_, dot) = key else { continue };
+            if within.is_some_and(|within: &Vector| !within.covers(&dot)) {
+                continue;
+            }
+            let header: wire::Header = decode(value)?;
+            let request: wire::Request = decode(header.request)?;
+            let (id, user) = (place(&request.id), header.user);
+            match request.kind {
+                Some(Kind::Redact(redact)) => _ = changes.redacted.insert((place(&redact.target), user)),
+                Some(Kind::Edit(edit)) => _ = changes.edits.insert((place(&edit.target), id, user)),
+                Some(Kind::React(react)) => {
+                    changes.added.entry((place(&react.target), react.symbol, user)).or_default().insert(id);
+                }
+                Some(Kind::Unreact(unreact)) => {
+                    let saw = header.saw.iter().map(RequestId::from_wire);
+                    changes.removed.entry((place(&unreact.target), unreact.symbol, user)).or_default().extend(saw);
+                }
+                _ => {}
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Whether the body of a user's request is gone.
+    fn is_redacted(&self, request: &wire::Request, user: &str) -> bool {
+        let subject = match &request.kind {
+            Some(Kind::Message(_)) => &request.id,
+            Some(Kind::Edit(edit)) => &edit.target,
+            _ => return false,
+        };
+        self.redacted.contains(&(place(subject), user.to_owned()))
+    }
+
+    /// "no read returns the body after the redaction was applied". `self`: by what is durable where it is read.
+    pub fn allow(&self, site: SiteId, event: &wire::Event) -> Verdict {
+        let request: wire::Request = decode(event.request.clone())?;
+        if event.body.is_some() && self.is_redacted(&request, &event.user) {
+            return broken(REDACTED, format!("{site:?} still gives the body of {:?}", place(&request.id)));
+        }
+        Ok(())
+    }
+
+    /// When all is healed: bodies are there but for those that were redacted, and elements are what the ops say.
+    pub fn settled(&self, site: SiteId, view: &dyn View, room: &RoomId) -> Verdict {
+        for (_, value) in rows(view, Cf::Request, room) {
+            let row: wire::RequestRow = decode(value)?;
+            let request: wire::Request = decode(row.request)?;
+            let has_body = matches!(request.kind, Some(Kind::Message(_) | Kind::Edit(_)));
+            if has_body && row.body.is_some() == self.is_redacted(&request, &row.user) {
+                let (id, there) = (place(&request.id), row.body.is_some());
+                return broken(REDACTED, format!("{site:?}: {id:?} in {room:?} has a body: {there}"));
+            }
+        }
+        let mut reactions = BTreeMap::new();
+        let mut edits = BTreeSet::new();
+        for (key, value) in rows(view, Cf::Element, room) {
+            match key {
+                Key::Reaction(_, target, symbol, user) => {
+                    let row: wire::ElementRow = decode(value)?;
+                    let tags: BTreeSet<RequestId> = row.tags.iter().map(RequestId::from_wire).collect();
+                    reactions.insert((target, symbol.into_string(), user.as_str().to_owned()), tags);
+                }
+                Key::Edit(_, target, id, user) => _ = edits.insert((target, id, user.as_str().to_owned())),
+                _ => {}
+            }
+        }
+        let none = BTreeSet::new();
+        let left = self.added.iter().map(|(key, tags)| (key.clone(), tags - self.removed.get(key).unwrap_or(&none)));
+        let right: BTreeMap<_, BTreeSet<RequestId>> = left.filter(|(_, tags)| !tags.is_empty()).collect();
+        if reactions != right {
+            return broken(REACTIONS, format!("{site:?} {room:?}: has {reactions:?}, ops make {right:?}"));
+        }
+        if edits != self.edits {
+            return broken(EDITS, format!("{site:?} {room:?}: has {edits:?}, ops make {:?}", self.edits));
+        }
+        Ok(())
+    }
+
+    /// What there was to check, for the coverage.
+    pub fn found(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let removed = self.removed.values().filter(|tags| !tags.is_empty()).count();
+        let found = [
+            ("redaction checked", self.redacted.len()),
+            ("reaction removed", removed),
+            ("edit checked", self.edits.len()),
+        ];
+        found.into_iter().map(|(what, count)| (what, count as u64))
+    }
+}
