@@ -93,7 +93,11 @@ impl Shard {
                         grown = true;
                         self.durable.raise(op.dot);
                         self.order_durable = order + 1;
-                        if let Some(frame) = event {
+                        // While the shard is not ready, rows can be merged that no live event told of: a later event
+                        // would raise cursors over them. When it is ready, sessions read at their cursors.
+                        if let Some(frame) = event
+                            && self.ready
+                        {
                             effects.push(Output::Deliver { room: op.request.room, dot: op.dot, frame });
                         }
                         self.tail.push(order, op, self.bounds.tail_bytes_max);

@@ -1,6 +1,7 @@
 //! Rejoining: empty disks, old copies, logs that do not reach back.
 
 use super::cluster::{A, B, C, Cluster, user};
+use crate::io::Output;
 use crate::view::MemView;
 
 #[test]
@@ -108,4 +109,56 @@ fn a_crash_in_the_middle_of_a_merge_changes_nothing() {
         assert!(!sites.site(B).is_member(rooms[0], &bob) && sites.site(B).is_member(rooms[1], &bob));
         sites.assert_converged();
     }
+}
+
+/// Sessions read what was merged from storage when the shard is ready again. A live event that came before would raise
+/// their cursors over it.
+#[test]
+fn a_shard_delivers_nothing_live_while_it_is_not_ready() {
+    let mut sites = Cluster::new(&[A, B, C]);
+    sites.log_bytes_max = 0;
+    for site in [A, B, C] {
+        let disk = sites.crash(site);
+        sites.start(site, disk, false);
+    }
+    sites.settle();
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    sites.settle();
+    sites.cut(A, C);
+    sites.cut(B, C);
+    (0..30).for_each(|_| _ = sites.say(A, &ann, room));
+    sites.settle();
+    sites.heal(A, C);
+    sites.heal(B, C);
+    let before = sites.site(C).effects.len();
+    let mut said = Vec::new();
+    for round in 0..200 {
+        if round % 2 == 0 {
+            said.push(sites.say(A, &ann, room));
+        }
+        sites.deliver();
+        [A, B].into_iter().for_each(|site| sites.sync(site));
+        // C's disk is slow: when the merge is durable, A has offered more than it brought.
+        if round % 40 == 0 {
+            sites.sync(C);
+        }
+        sites.pass_ms(1);
+    }
+    sites.settle();
+    let (mut ready, mut was_not_ready, mut live) = (true, false, 0);
+    for effect in &sites.site(C).effects[before..] {
+        match effect {
+            Output::Ready(now) => (ready, was_not_ready) = (*now, was_not_ready || !*now),
+            Output::Deliver { .. } => {
+                assert!(ready, "delivered while it was not ready");
+                live += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(was_not_ready && ready, "C merged rows");
+    assert!(live > 0, "what comes afterwards is delivered");
+    assert!(said.iter().all(|wish| sites.sites[&C].has(wish)));
+    sites.assert_converged();
 }
