@@ -7,7 +7,8 @@ use super::config::Standby;
 use super::io::{LinkId, MoveReason, Now};
 use super::links::{Leaving, Link};
 
-/// A client that knows one site only has nowhere to go: it suspects that site this many times later.
+/// A client that knows one site only has nowhere to go: it suspects that site this many times later, and while it waits
+/// for nothing asks it so many times less often.
 const ALONE_PATIENCE_FACTOR: u64 = 4;
 /// Doublings of patience after failovers for silence.
 const PATIENCE_DOUBLINGS_MAX: u32 = 3;
@@ -139,6 +140,7 @@ impl Machine {
         let interval = match (self.home == Some(link.id), link.in_flight() > 0) {
             _ if !link.is_live() => return None,
             (true, true) => timing.heartbeat_busy_ms,
+            (true, false) if self.sites.is_alone() => ALONE_PATIENCE_FACTOR * timing.heartbeat_ms,
             (true, false) | (false, true) => timing.heartbeat_ms,
             (false, false) => timing.heartbeat_standby_ms,
         };
