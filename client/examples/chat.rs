@@ -91,6 +91,8 @@ struct Chat {
     said: BTreeMap<RequestId, String>,
     /// Own messages of this start, by place: for their marks.
     sent: BTreeMap<RequestId, Sent>,
+    /// Own edits, reactions and the like that have no answer yet.
+    changes: Vec<Handle>,
     /// What happened to the session, newest last.
     notices: Vec<String>,
     input: String,
@@ -122,6 +124,7 @@ async fn main() -> anyhow::Result<()> {
         timeline: Timeline::new(LINES_MAX),
         said: BTreeMap::new(),
         sent: BTreeMap::new(),
+        changes: Vec::new(),
         notices: Vec::new(),
         input: String::new(),
         older: true,
@@ -160,6 +163,7 @@ impl Chat {
         let mut events = Vec::new();
         self.fetch_older().await;
         loop {
+            self.look_after_changes();
             let status = self.client.status();
             terminal.draw(|frame| self.draw(frame, &status))?;
             tokio::select! {
@@ -229,7 +233,19 @@ impl Chat {
             Some("-") => self.client.unreact(room, target, &rest),
             _ => return Err("commands: /re, /edit, /gone, /+, /-, each with a message's number".to_owned()),
         };
-        sent.map(drop).map_err(words)
+        self.changes.push(sent.map_err(words)?);
+        Ok(())
+    }
+
+    /// Says which changes were refused, and forgets those that have their answer.
+    fn look_after_changes(&mut self) {
+        let Self { changes, notices, .. } = self;
+        changes.retain(|handle| {
+            if let Some(Err(refusal)) = handle.end() {
+                notices.push(format!("refused: {}", refusal.detail));
+            }
+            handle.end().is_none()
+        });
     }
 
     fn put_sent(&mut self, text: String, handle: Handle) {
