@@ -241,10 +241,11 @@ impl Chat {
     fn look_after_changes(&mut self) {
         let Self { changes, notices, .. } = self;
         changes.retain(|handle| {
-            if let Some(Err(refusal)) = handle.end() {
+            let end = handle.end();
+            if let Some(Err(refusal)) = &end {
                 notices.push(format!("refused: {}", refusal.detail));
             }
-            handle.end().is_none()
+            end.is_none()
         });
     }
 
@@ -310,10 +311,8 @@ impl Chat {
         if !self.older {
             return;
         }
-        let first = |ids: &mut dyn Iterator<Item = RequestId>| ids.next();
-        let seen = |(id, entry): (RequestId, &causeway_client::timeline::Entry)| entry.message().map(|_| id);
-        let message = first(&mut self.timeline.iter().filter_map(seen));
-        let from = message.into_iter().chain(first(&mut self.said.keys().copied())).min();
+        let message = self.timeline.iter().find(|(_, entry)| entry.message().is_some()).map(|(id, _)| id);
+        let from = message.into_iter().chain(self.said.keys().next().copied()).min();
         match self.client.history(self.room, from, Direction::Backward, PAGE).await {
             Ok(page) => {
                 self.older = page.more;

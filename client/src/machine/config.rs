@@ -21,8 +21,8 @@ pub struct SiteConfig {
     pub addresses: Vec<String>,
 }
 
-/// Everything that is fixed for a machine's life.
-#[derive(Clone, Debug)]
+/// What a machine is made with. Without `Debug`, for it holds the token.
+#[derive(Clone)]
 pub struct Config {
     /// Who signs in.
     pub user: UserId,

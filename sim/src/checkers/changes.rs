@@ -42,6 +42,15 @@ fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Violation> {
     M::decode(bytes).or_else(|e| broken("rows decode", e.to_string()))
 }
 
+/// The message that a request's body belongs to: itself, or the one that it edits.
+pub fn subject(request: &wire::Request) -> Option<RequestId> {
+    match &request.kind {
+        Some(Kind::Message(_)) => Some(place(&request.id)),
+        Some(Kind::Edit(edit)) => Some(place(&edit.target)),
+        _ => None,
+    }
+}
+
 fn place(id: &Option<wire::RequestId>) -> RequestId {
     id.as_ref().map_or(RequestId::MIN, RequestId::from_wire)
 }
@@ -76,12 +85,7 @@ impl Changes {
 
     /// Whether the body of a user's request is gone.
     fn is_redacted(&self, request: &wire::Request, user: &str) -> bool {
-        let subject = match &request.kind {
-            Some(Kind::Message(_)) => &request.id,
-            Some(Kind::Edit(edit)) => &edit.target,
-            _ => return false,
-        };
-        self.redacted.contains(&(place(subject), user.to_owned()))
+        subject(request).is_some_and(|subject| self.redacted.contains(&(subject, user.to_owned())))
     }
 
     /// "no read returns the body after the redaction was applied". `self`: by what is durable where it is read.
@@ -98,8 +102,7 @@ impl Changes {
         for (_, value) in rows(view, Cf::Request, room) {
             let row: wire::RequestRow = decode(value)?;
             let request: wire::Request = decode(row.request)?;
-            let has_body = matches!(request.kind, Some(Kind::Message(_) | Kind::Edit(_)));
-            if has_body && row.body.is_some() == self.is_redacted(&request, &row.user) {
+            if subject(&request).is_some() && row.body.is_some() == self.is_redacted(&request, &row.user) {
                 let (id, there) = (place(&request.id), row.body.is_some());
                 return broken(REDACTED, format!("{site:?}: {id:?} in {room:?} has a body: {there}"));
             }

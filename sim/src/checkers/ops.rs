@@ -170,8 +170,8 @@ impl Ops {
         view: &dyn View,
     ) -> Verdict {
         let mut running = self.applied.get(&(site, shard)).cloned().unwrap_or_default();
-        // What the site held when it accepted something: a shard that has merged in this batch accepts nothing before
-        // the batch is durable, so its acceptances in it came first.
+        // What the site held when it accepted something. A merge has no place in the apply order, so for what it
+        // brought the op's own deps say whether it came first.
         let mut held = running.clone();
         order.sort();
         let mut ordered: BTreeMap<Dot, u64> = BTreeMap::new();
@@ -207,6 +207,7 @@ impl Ops {
                 return broken("applied seqs are 1, 2, 3", format!("{site:?} #{number} {dot:?} after {running:?}"));
             }
             if dot.origin == own {
+                held.join(&deps);
                 self.no_second_acceptance_where_held(site, shard, dot, &held)?;
             }
             running.raise(dot);

@@ -9,6 +9,7 @@ use causeway_replica::io::{Now, SessionId};
 use causeway_replica::key::{Key, Register};
 use causeway_replica::view::{Batch, Cf, View};
 
+use super::changes::subject;
 use super::{Verdict, broken};
 use crate::queue::{Micros, SECOND};
 use crate::sites::Process;
@@ -110,13 +111,7 @@ impl Sends {
 
     /// Whether a body may be gone: somebody has sent a redaction of what it belongs to.
     fn may_be_gone(&self, room: RoomId, request: &wire::Request, user: &UserId) -> bool {
-        let subject = match &request.kind {
-            Some(Kind::Message(_)) => &request.id,
-            Some(Kind::Edit(edit)) => &edit.target,
-            _ => return false,
-        };
-        let subject = subject.as_ref().map(RequestId::from_wire);
-        subject.is_some_and(|subject| self.redactions.contains(&(room, subject, user.clone())))
+        subject(request).is_some_and(|subject| self.redactions.contains(&(room, subject, user.clone())))
     }
 
     /// "every read id was sent, with the same body hash": here with the same bytes.

@@ -132,13 +132,7 @@ fn an_edit_that_comes_after_the_redaction_brings_no_body_back() {
 
 #[test]
 fn a_redaction_reaches_a_site_that_rejoins_by_snapshot() {
-    let mut sites = Cluster::new(&[A, B, C]);
-    sites.log_bytes_max = 0;
-    for site in [A, B, C] {
-        let disk = sites.crash(site);
-        sites.start(site, disk, false);
-    }
-    sites.settle();
+    let mut sites = Cluster::with_short_logs(&[A, B, C]);
     let ann = user("ann");
     let room = room_of(&mut sites, &[&ann]);
     let secret = sites.say(A, &ann, room);

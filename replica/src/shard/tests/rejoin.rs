@@ -40,13 +40,7 @@ fn a_restored_old_copy_pulls_its_own_newer_ops_back() {
 /// Both sites accepted while they were cut off, and both dropped the log that the other needs.
 #[test]
 fn two_sites_below_each_others_floors_merge_and_nobody_rises_again() {
-    let mut sites = Cluster::new(&[A, B, C]);
-    sites.log_bytes_max = 0;
-    for site in [A, B, C] {
-        let disk = sites.crash(site);
-        sites.start(site, disk, false);
-    }
-    sites.settle();
+    let mut sites = Cluster::with_short_logs(&[A, B, C]);
     let (ann, bob, eve) = (user("ann"), user("bob"), user("eve"));
     let room = sites.create(A, &ann, true);
     sites.join(A, &bob, room);
@@ -115,13 +109,7 @@ fn a_crash_in_the_middle_of_a_merge_changes_nothing() {
 /// their cursors over it.
 #[test]
 fn a_shard_delivers_nothing_live_while_it_is_not_ready() {
-    let mut sites = Cluster::new(&[A, B, C]);
-    sites.log_bytes_max = 0;
-    for site in [A, B, C] {
-        let disk = sites.crash(site);
-        sites.start(site, disk, false);
-    }
-    sites.settle();
+    let mut sites = Cluster::with_short_logs(&[A, B, C]);
     let ann = user("ann");
     let room = sites.create(A, &ann, true);
     sites.settle();
