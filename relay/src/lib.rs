@@ -1,10 +1,10 @@
 //! The Causeway relay as a library: [`Relay::start`] runs one in the caller's tokio runtime. The binary
 //! `causeway-relay` is [`cli::run`].
 //!
-//! Threads: N shard threads own the replicas and write to the store; one commit thread syncs for all of them;
-//! sessions and links are tokio tasks; reads that may touch the disk run on blocking threads. Shard threads never
-//! wait for a session or a link: their queues are bounded and drop, each in its own way. Sessions and links wait
-//! for shard threads.
+//! Threads: N shard threads own the replicas and write to the store; one commit thread syncs for all of them (or,
+//! while it is idle, a shard thread with nothing else to do); sessions and links are tokio tasks; reads that may
+//! touch the disk run on blocking threads. Shard threads never wait for a session or a link: their queues are
+//! bounded and drop, each in its own way. Sessions and links wait for shard threads.
 //!
 //! What is absent: the meaning of requests (`causeway-replica`), rows and their keys (`causeway-store`), accounts: who
 //! gets a token is not decided here.

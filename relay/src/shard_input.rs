@@ -1,4 +1,4 @@
-//! What reaches a shard thread: a bounded queue from many tasks, and the commit thread's ticket.
+//! What reaches a shard thread: a bounded queue from many tasks, and the ticket up to which all is synced.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -96,7 +96,7 @@ impl ShardInbox {
         self.permits.close();
     }
 
-    /// All writes up to this ticket are synced. Called by the commit thread.
+    /// All writes up to this ticket are synced. Called by whoever syncs.
     pub fn durable(&self, ticket: Ticket) {
         self.durable.fetch_max(ticket.0, Ordering::Release);
         self.durable_news.store(true, Ordering::Release);
@@ -109,6 +109,11 @@ impl ShardInbox {
     /// The highest ticket that is synced.
     pub fn durable_ticket(&self) -> Ticket {
         Ticket(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Whether no input waits.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.queue).items.is_empty()
     }
 
     /// Takes up to `max` inputs, in order; waits for one, or for a ticket, up to `until`.

@@ -10,6 +10,7 @@ use causeway_replica::io::{Counters, Input, Now, Output, Outputs, ShardConfig, T
 use causeway_replica::session::SessionInput;
 use causeway_replica::view::{Batch, ViewError};
 use causeway_replica::{Shard, ShardStatus};
+use causeway_store::SyncLead;
 use tokio::sync::mpsc;
 
 use crate::core::Core;
@@ -121,12 +122,15 @@ impl ShardThread {
                 self.step(now, index, Input::Tick)?;
             }
         }
-        self.write();
+        let lead = self.write();
         self.carry_out();
+        if let Some(lead) = lead {
+            lead.sync();
+        }
         Ok(())
     }
 
-    /// What the commit thread has synced since the last round.
+    /// What was synced since the last round.
     fn step_durable(&mut self, now: Now) -> Result<(), ViewError> {
         let durable = self.inbox.durable_ticket();
         let mut news = false;
@@ -203,8 +207,9 @@ impl ShardThread {
         }
     }
 
-    /// One write for all shards that this round touched.
-    fn write(&mut self) {
+    /// One write for all shards that this round touched. Where there is nothing else to do, this thread is to sync it
+    /// once the round's effects are carried out.
+    fn write(&mut self) -> Option<SyncLead> {
         let mut all = Batch::default();
         let mut writers = Vec::new();
         for &index in &self.touched {
@@ -215,12 +220,14 @@ impl ShardThread {
             }
         }
         if writers.is_empty() {
-            return;
+            return None;
         }
+        let is_idle = self.writes.is_empty() && self.inbox.is_empty();
         let start = Instant::now();
         // The replicas have changed already, so a write that fails cannot be taken back.
-        let ticket =
-            self.core.store.write(&all).unwrap_or_else(|e| panic!("the store failed, so nothing can go on: {e}"));
+        let store = &self.core.store;
+        let written = if is_idle { store.write_and_lead(&all) } else { store.write(&all).map(|ticket| (ticket, None)) };
+        let (ticket, lead) = written.unwrap_or_else(|e| panic!("the store failed, so nothing can go on: {e}"));
         self.core.metrics.write_seconds.record(start.elapsed().as_secs_f64());
         for index in writers {
             let owned = &mut self.shards[index];
@@ -228,6 +235,7 @@ impl ShardThread {
             owned.sealed.push_back(ticket);
         }
         self.writes.push_back((ticket, start));
+        lead
     }
 
     fn carry_out(&mut self) {

@@ -1,5 +1,10 @@
 //! Group commit: tickets, and the one thread that syncs the log for everybody.
+//!
+//! While that thread has nothing to do, a writer may sync in its place ([`SyncLead`]): two hand-offs between
+//! threads cost as much as half a sync.
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,6 +35,8 @@ pub(crate) enum Urgency {
 #[derive(Default, Debug)]
 pub(crate) struct Tickets {
     state: Mutex<State>,
+    /// Whoever holds it syncs. There from the start of the commit thread to its end.
+    committer: Mutex<Option<Committer>>,
     /// The commit thread waits here for work.
     work: Condvar,
     /// Everybody else waits here for progress.
@@ -50,6 +57,8 @@ struct State {
     failed: Option<StoreError>,
     /// The commit thread waits, and nobody has woken it yet.
     waiting: bool,
+    /// A writer syncs, or is about to.
+    led: bool,
     /// There is, or was, a commit thread.
     started: bool,
     /// It shall sync what there is and end.
@@ -65,9 +74,13 @@ pub(crate) struct Figures {
     pub sync_ns_max: u64,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Tickets {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Gives out the ticket of a write that *has returned*.
@@ -93,6 +106,22 @@ impl Tickets {
             self.work.notify_one();
         }
         Ticket(ticket)
+    }
+
+    /// [`Tickets::issue`] of an urgent write whose writer would sync in the commit thread's place: it may, if
+    /// that thread waits for work and nobody else does so already.
+    pub fn issue_to_lead(self: &Arc<Self>) -> (Ticket, Option<SyncLead>) {
+        let mut state = self.lock();
+        if !state.waiting || state.led {
+            drop(state);
+            return (self.issue(Urgency::Now), None);
+        }
+        state.led = true;
+        state.written += 1;
+        state.urgent = state.written;
+        let ticket = Ticket(state.written);
+        drop(state);
+        (ticket, Some(SyncLead { tickets: self.clone() }))
     }
 
     /// The last ticket given out.
@@ -151,19 +180,17 @@ impl Tickets {
         }
     }
 
-    /// Waits for something to sync and returns the ticket up to which a sync that starts now counts; `None`
-    /// when the commit thread shall end.
-    fn next(&self) -> Option<Ticket> {
+    /// Waits for something to sync; `false` when the commit thread shall end.
+    fn wait_for_work(&self) -> bool {
         let mut state = self.lock();
         loop {
             if state.failed.is_some() || (state.stopping && state.written == state.durable) {
-                return None;
+                return false;
             }
             let lazy_left =
                 state.lazy_since.map(|since| Duration::from_millis(LAZY_SYNC_MS_MAX).saturating_sub(since.elapsed()));
             if state.urgent > state.durable || state.stopping || lazy_left == Some(Duration::ZERO) {
-                state.lazy_since = None;
-                return Some(Ticket(state.written));
+                return true;
             }
             state.waiting = true;
             state = match lazy_left {
@@ -174,7 +201,36 @@ impl Tickets {
         }
     }
 
-    /// Records a sync that began after [`Tickets::next`] returned `ticket`. `false` if the store failed
+    /// Syncs what was written up to now, unless somebody has meanwhile; reports it, or its failure.
+    fn commit(&self) {
+        let mut committer = lock(&self.committer);
+        let Some(committer) = committer.as_mut() else { return };
+        // Read under the lock of those who sync, so that tickets become durable in order.
+        let mut state = self.lock();
+        let ticket = Ticket(state.written);
+        if state.failed.is_some() || state.durable == ticket.0 {
+            return;
+        }
+        state.lazy_since = None;
+        drop(state);
+        // A panic (of a callback) must not leave everybody waiting for a sync that never comes.
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let start = Instant::now();
+            (committer.sync)()?;
+            if self.synced(ticket, start.elapsed()) {
+                (committer.durable)(ticket);
+            }
+            Ok(())
+        }));
+        let result = ended.unwrap_or_else(|_| Err(StoreError::io("syncing the log", "a callback panicked")));
+        if let Err(error) = result
+            && self.fail(&error)
+        {
+            (committer.failure)(&error);
+        }
+    }
+
+    /// Records a sync that began when `ticket` was the last one written. `false` if the store failed
     /// meanwhile: then it does not count.
     fn synced(&self, ticket: Ticket, took: Duration) -> bool {
         let mut state = self.lock();
@@ -204,25 +260,47 @@ impl Tickets {
     }
 }
 
-/// What the commit thread does between two looks at the tickets.
-pub(crate) struct Committer<S, D> {
+/// What a sync is, and who is told of it. None of it may block: nothing is synced meanwhile.
+pub(crate) struct Committer {
     /// Syncs everything that was written before it is called.
-    pub sync: S,
+    pub sync: Box<dyn FnMut() -> Result<(), StoreError> + Send>,
     /// Told of each new durable ticket, in rising order.
-    pub durable: D,
+    pub durable: Box<dyn FnMut(Ticket) + Send>,
+    /// Told of the first failure, if a sync was it.
+    pub failure: Box<dyn FnMut(&StoreError) + Send>,
 }
 
-impl<S: FnMut() -> Result<(), StoreError>, D: FnMut(Ticket)> Committer<S, D> {
-    /// Runs until stopped or failed.
-    pub fn run(&mut self, tickets: &Tickets) -> Result<(), StoreError> {
-        while let Some(ticket) = tickets.next() {
-            let start = Instant::now();
-            (self.sync)()?;
-            if tickets.synced(ticket, start.elapsed()) {
-                (self.durable)(ticket);
-            }
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Committer")
+    }
+}
+
+/// A writer's right to sync in the commit thread's place, and its duty: until it does, or drops this, its
+/// write is durable only if another write's sync covers it.
+#[derive(Debug)]
+#[must_use = "the write waits for this sync"]
+pub struct SyncLead {
+    tickets: Arc<Tickets>,
+}
+
+impl SyncLead {
+    /// Syncs all that is written. The store's callbacks run on this thread; a failure is reported to them.
+    pub fn sync(self) {
+        self.tickets.commit();
+    }
+}
+
+impl Drop for SyncLead {
+    /// What was not synced is the commit thread's again.
+    fn drop(&mut self) {
+        let mut state = self.tickets.lock();
+        state.led = false;
+        let left = state.urgent > state.durable && std::mem::take(&mut state.waiting);
+        drop(state);
+        if left {
+            self.tickets.work.notify_one();
         }
-        Ok(())
     }
 }
 
@@ -234,34 +312,24 @@ pub struct CommitThread {
 }
 
 impl CommitThread {
-    pub(crate) fn start<S, D, F>(
-        tickets: Arc<Tickets>,
-        mut committer: Committer<S, D>,
-        failure: F,
-    ) -> Result<Self, StoreError>
-    where
-        S: FnMut() -> Result<(), StoreError> + Send + 'static,
-        D: FnMut(Ticket) + Send + 'static,
-        F: FnOnce(&StoreError) + Send + 'static,
-    {
+    pub(crate) fn start(tickets: Arc<Tickets>, committer: Committer) -> Result<Self, StoreError> {
         if !tickets.start() {
             return Err(StoreError::io("starting the commit thread", "this store has one, or had one that stopped"));
         }
+        *lock(&tickets.committer) = Some(committer);
         let shared = tickets.clone();
         let body = move || {
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| committer.run(&shared)));
-            // A panic (of a callback) must not leave everybody waiting for a sync that never comes.
-            let result = ended.unwrap_or_else(|_| Err(StoreError::io("commit thread", "it panicked")));
-            if let Err(error) = result
-                && shared.fail(&error)
-            {
-                failure(&error);
+            while shared.wait_for_work() {
+                shared.commit();
             }
+            // It holds the store, which holds it.
+            *lock(&shared.committer) = None;
         };
-        let thread = std::thread::Builder::new()
-            .name("commit".into())
-            .spawn(body)
-            .map_err(|e| StoreError::io("starting the commit thread", e))?;
+        let spawned = std::thread::Builder::new().name("commit".into()).spawn(body);
+        let thread = spawned.map_err(|e| {
+            *lock(&tickets.committer) = None;
+            StoreError::io("starting the commit thread", e)
+        })?;
         Ok(Self { tickets, thread: Some(thread) })
     }
 

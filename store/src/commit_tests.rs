@@ -22,7 +22,16 @@ fn start(
     sync: impl FnMut() -> Result<(), StoreError> + Send + 'static,
     durable: impl FnMut(Ticket) + Send + 'static,
 ) -> CommitThread {
-    CommitThread::start(tickets.clone(), Committer { sync, durable }, |error| panic!("{error}")).unwrap()
+    let failure = |error: &StoreError| panic!("{error}");
+    CommitThread::start(tickets.clone(), committer(sync, durable, failure)).unwrap()
+}
+
+fn committer(
+    sync: impl FnMut() -> Result<(), StoreError> + Send + 'static,
+    durable: impl FnMut(Ticket) + Send + 'static,
+    failure: impl FnMut(&StoreError) + Send + 'static,
+) -> Committer {
+    Committer { sync: Box::new(sync), durable: Box::new(durable), failure: Box::new(failure) }
 }
 
 #[test]
@@ -77,7 +86,11 @@ fn a_durable_ticket_covers_every_lower_ticket_of_every_writer() {
                 for _ in 0..WRITES {
                     let entry = Arc::new(AtomicU64::new(0));
                     log.entries.lock().unwrap().push(entry.clone());
-                    entry.store(tickets.issue(Urgency::Now).0, Ordering::SeqCst);
+                    let (ticket, lead) = tickets.issue_to_lead();
+                    entry.store(ticket.0, Ordering::SeqCst);
+                    if let Some(lead) = lead {
+                        lead.sync();
+                    }
                 }
             });
         }
@@ -117,9 +130,9 @@ fn after_a_failed_sync_nothing_is_durable_although_the_next_would_succeed() {
         syncs += 1;
         if syncs == 2 { Err(broken()) } else { Ok(()) }
     };
-    let committer = Committer { sync, durable: move |ticket| reports.lock().unwrap().push(ticket) };
+    let durable = move |ticket| reports.lock().unwrap().push(ticket);
     let failure = move |error: &StoreError| hook.lock().unwrap().push(error.clone());
-    let commits = CommitThread::start(tickets.clone(), committer, failure).unwrap();
+    let commits = CommitThread::start(tickets.clone(), committer(sync, durable, failure)).unwrap();
 
     tickets.issue(Urgency::Now);
     assert!(tickets.wait(Ticket(1), WAIT).unwrap());
@@ -163,11 +176,11 @@ fn a_panic_in_a_callback_is_a_failure() {
     let tickets = Arc::new(Tickets::default());
     let failures = Arc::new(AtomicU64::new(0));
     let hook = failures.clone();
-    let committer = Committer { sync: ok, durable: |_| panic!("on purpose") };
     let failure = move |_: &StoreError| {
         hook.fetch_add(1, Ordering::SeqCst);
     };
-    let commits = CommitThread::start(tickets.clone(), committer, failure).unwrap();
+    let durable = |_| panic!("on purpose");
+    let commits = CommitThread::start(tickets.clone(), committer(ok, durable, failure)).unwrap();
     tickets.issue(Urgency::Now);
     assert!(tickets.wait(Ticket(1), WAIT).is_ok_and(|durable| durable), "the sync itself succeeded");
     assert!(commits.stop().is_err());
@@ -220,7 +233,7 @@ fn an_urgent_write_takes_the_lazy_ones_along() {
 fn a_second_commit_thread_is_refused() {
     let tickets = Arc::new(Tickets::default());
     let commits = start(&tickets, ok, |_| {});
-    let second = || CommitThread::start(tickets.clone(), Committer { sync: ok, durable: |_| {} }, |_| {});
+    let second = || CommitThread::start(tickets.clone(), committer(ok, |_| {}, |_| {}));
     assert!(second().is_err());
     commits.stop().unwrap();
     assert!(second().is_err(), "it would end at once and leave writers waiting");
@@ -233,4 +246,64 @@ fn stopping_syncs_what_was_written_and_waiting_has_an_end() {
     tickets.issue(Urgency::Lazy);
     let commits = start(&tickets, ok, |_| {});
     assert_eq!(commits.stop(), Ok(Ticket(1)));
+}
+
+#[test]
+fn a_writer_syncs_in_the_place_of_an_idle_commit_thread() {
+    let tickets = Arc::new(Tickets::default());
+    let here = std::thread::current().id();
+    let seen: Arc<Mutex<Vec<(Ticket, bool)>>> = Arc::default();
+    let reports = seen.clone();
+    let durable = move |ticket| reports.lock().unwrap().push((ticket, std::thread::current().id() == here));
+    let commits = start(&tickets, ok, durable);
+    for number in 1..=3 {
+        until_waiting(&tickets);
+        let (ticket, lead) = tickets.issue_to_lead();
+        assert_eq!((ticket, tickets.durable()), (Ticket(number), Ticket(number - 1)));
+        lead.expect("nobody else syncs").sync();
+        assert_eq!(tickets.durable(), ticket);
+    }
+    assert_eq!(commits.stop(), Ok(Ticket(3)));
+    assert_eq!(*seen.lock().unwrap(), [(Ticket(1), true), (Ticket(2), true), (Ticket(3), true)]);
+}
+
+#[test]
+fn of_two_writers_one_leads_and_the_commit_thread_syncs_for_the_other() {
+    let tickets = Arc::new(Tickets::default());
+    let commits = start(&tickets, ok, |_| {});
+    until_waiting(&tickets);
+    let (_, lead) = tickets.issue_to_lead();
+    let (second, none) = tickets.issue_to_lead();
+    assert!(none.is_none());
+    assert!(tickets.wait(second, WAIT).unwrap(), "though the first has not synced yet");
+    lead.unwrap().sync();
+    assert_eq!(tickets.figures().syncs, 1, "there was nothing left for it");
+    commits.stop().unwrap();
+}
+
+#[test]
+fn a_sync_that_a_writer_gives_up_is_the_commit_threads() {
+    let tickets = Arc::new(Tickets::default());
+    let commits = start(&tickets, ok, |_| {});
+    until_waiting(&tickets);
+    let (ticket, lead) = tickets.issue_to_lead();
+    drop(lead.unwrap());
+    assert!(tickets.wait(ticket, WAIT).unwrap());
+    commits.stop().unwrap();
+}
+
+#[test]
+fn a_writers_failed_sync_is_final_too() {
+    let tickets = Arc::new(Tickets::default());
+    let failures: Arc<Mutex<Vec<StoreError>>> = Arc::default();
+    let hook = failures.clone();
+    let failure = move |error: &StoreError| hook.lock().unwrap().push(error.clone());
+    let durable = |ticket| panic!("{ticket:?} was reported");
+    let commits = CommitThread::start(tickets.clone(), committer(|| Err(broken()), durable, failure)).unwrap();
+    until_waiting(&tickets);
+    let (ticket, lead) = tickets.issue_to_lead();
+    lead.unwrap().sync();
+    assert!(tickets.wait(ticket, WAIT).is_err());
+    assert!(commits.stop().is_err());
+    assert_eq!(*failures.lock().unwrap(), [broken()], "told once");
 }

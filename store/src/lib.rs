@@ -46,7 +46,7 @@ mod stats;
 mod store;
 
 pub use causeway_replica::io::Ticket;
-pub use commit::{CommitThread, abort_on_failure};
+pub use commit::{CommitThread, SyncLead, abort_on_failure};
 pub use config::StoreConfig;
 pub use error::StoreError;
 pub use identity::{FORMAT, Identity, Provenance};

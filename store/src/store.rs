@@ -13,7 +13,7 @@ use causeway_replica::view::{Batch, Cf, View, ViewError, Visit};
 use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{Cache, ColumnFamily, DB, DBRawIterator, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
 
-use crate::commit::{CommitThread, Committer, Tickets, Urgency};
+use crate::commit::{CommitThread, Committer, SyncLead, Tickets, Urgency};
 use crate::config::{self, ROOM_PREFIX_BYTES, Recovery};
 use crate::identity::Mark;
 use crate::{Identity, Provenance, StoreConfig, StoreError};
@@ -130,11 +130,24 @@ impl Store {
     /// An error is final. Whoever wrote has changed state in memory that is not on disk, so the store takes no
     /// more writes and reports nothing durable any more; reads go on. An empty batch gets a ticket too.
     pub fn write(&self, batch: &Batch) -> Result<Ticket, StoreError> {
+        self.apply(batch)?;
+        Ok(self.shared.tickets.issue(if is_lazy(batch) { Urgency::Lazy } else { Urgency::Now }))
+    }
+
+    /// [`Store::write`] for a writer with nothing else to do: where the commit thread has nothing to do either,
+    /// the writer gets the sync as well, which saves two hand-offs.
+    pub fn write_and_lead(&self, batch: &Batch) -> Result<(Ticket, Option<SyncLead>), StoreError> {
+        if is_lazy(batch) {
+            return Ok((self.write(batch)?, None));
+        }
+        self.apply(batch)?;
+        Ok(self.shared.tickets.issue_to_lead())
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         if let Some(error) = self.shared.tickets.failed() {
             return Err(StoreError::Stopped(Box::new(error)));
         }
-        // Nobody waits for a batch of read markers.
-        let is_lazy = batch.ranges().is_empty() && batch.rows().all(|(cf, ..)| cf == Cf::Read);
         if !batch.is_empty() {
             self.shared.db.write_opt(self.physical(batch), &WriteOptions::default()).map_err(|e| {
                 let error = StoreError::io("writing", e);
@@ -142,7 +155,7 @@ impl Store {
                 error
             })?;
         }
-        Ok(self.shared.tickets.issue(if is_lazy { Urgency::Lazy } else { Urgency::Now }))
+        Ok(())
     }
 
     fn physical(&self, batch: &Batch) -> WriteBatch {
@@ -167,18 +180,19 @@ impl Store {
         out
     }
 
-    /// Starts the thread that makes writes durable; once for a store. `durable` is called on it with each new
-    /// durable ticket, in rising order, and must not block: nothing is synced meanwhile. A writer may hear of
-    /// its ticket there before [`Store::write`] has returned it. `failure` is called, once, if a sync failed,
+    /// Starts the thread that makes writes durable; once for a store. `durable` is called on it, or on a thread
+    /// that syncs in its place, with each new durable ticket, in rising order, and must not block: nothing is
+    /// synced meanwhile. A writer may hear of its ticket there before [`Store::write`] has returned it. `failure` is called, once, if a sync failed,
     /// and nothing after it; relays pass [`crate::abort_on_failure`]. A failed write is its writer's to report.
     pub fn start_commits(
         &self,
         durable: impl FnMut(Ticket) + Send + 'static,
-        failure: impl FnOnce(&StoreError) + Send + 'static,
+        failure: impl FnMut(&StoreError) + Send + 'static,
     ) -> Result<CommitThread, StoreError> {
         let store = self.clone();
-        let committer = Committer { sync: move || store.sync(), durable };
-        CommitThread::start(self.shared.tickets.clone(), committer, failure)
+        let committer =
+            Committer { sync: Box::new(move || store.sync()), durable: Box::new(durable), failure: Box::new(failure) };
+        CommitThread::start(self.shared.tickets.clone(), committer)
     }
 
     /// Flushes the log's buffer and syncs the log: of everything that was written before this call.
@@ -301,6 +315,11 @@ fn is_one_prefix(start: &[u8], end: &[u8]) -> bool {
     // The end is exclusive: the very first key of the next room will do.
     let next = u128::from_be_bytes(*room).checked_add(1).map(u128::to_be_bytes);
     room == beyond || (end.len() == ROOM_PREFIX_BYTES && next.is_some_and(|next| next == *beyond))
+}
+
+/// Whether nobody waits for it: nothing but read markers.
+fn is_lazy(batch: &Batch) -> bool {
+    batch.ranges().is_empty() && batch.rows().all(|(cf, ..)| cf == Cf::Read)
 }
 
 fn view_error(cf: Cf, error: rocksdb::Error) -> ViewError {
