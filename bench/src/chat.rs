@@ -38,7 +38,7 @@ impl Chat {
 
     /// The request that makes the room. To be sent first.
     pub fn create(&mut self) -> Submission {
-        self.submission(Kind::Create(wire::Create { name: "the room".into(), open: true }), None)
+        self.submission(Kind::Create(wire::Create { name: "the room".into(), open: true, channel: false }), None)
     }
 
     /// The next message.
@@ -79,6 +79,7 @@ pub fn event_frame() -> wire::EventFrame {
         user: message.user.as_str().into(),
         request: message.request,
         body: message.body,
+        past: None,
     };
     wire::EventFrame { frame: Some(wire::event_frame::Frame::Event(event)) }
 }

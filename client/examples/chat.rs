@@ -9,7 +9,7 @@
 //! Beside each own message: `…` in the outbox, `✓` fsynced at one site, `✓✓` safe against the loss of a site, `⏸` refused
 //! for now and waiting, `✗` refused. Enter sends, Page Up fetches older messages, Esc leaves. Messages are numbered: `/re 3
 //! text` answers the third, `/edit 3 text` edits it, `/gone 3` takes it away, `/+ 3 👍` reacts to it and `/- 3 👍` takes that
-//! back.
+//! back. Who has a role that allows it: `/role bob moderator`, `/kick bob noise`, `/ban bob noise`, `/unban bob`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,7 +21,7 @@ use causeway_client::store::{FileStore, MemoryStore, Store, Sync};
 use causeway_client::timeline::{Content, Timeline};
 use causeway_client::{
     ChangeKind, Client, Config, Connector, Direction, Event, Handle, RequestId, RoomId, SendError, SiteConfig, Standby,
-    Status, UserId,
+    Status, UnknownRole, UserId,
 };
 use clap::Parser;
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -214,6 +214,10 @@ impl Chat {
         };
         let mut parts = command.splitn(3, ' ');
         let (name, number, rest) = (parts.next(), parts.next(), parts.next().unwrap_or_default().trim().to_owned());
+        if let Some(sent) = self.use_right(name.unwrap_or_default(), number.unwrap_or_default(), &rest) {
+            self.changes.push(sent?);
+            return Ok(());
+        }
         let target = number.and_then(|number| number.parse::<usize>().ok()).and_then(|number| self.numbered(number));
         let target = target.ok_or("which message? For example: /edit 3 text")?;
         let needs_text = |what: &str| if rest.is_empty() { Err(format!("{what} what?")) } else { Ok(()) };
@@ -231,10 +235,30 @@ impl Chat {
             Some("gone") => self.client.redact(room, target),
             Some("+") => self.client.react(room, target, &rest),
             Some("-") => self.client.unreact(room, target, &rest),
-            _ => return Err("commands: /re, /edit, /gone, /+, /-, each with a message's number".to_owned()),
+            _ => {
+                let words = "commands: /re, /edit, /gone, /+, /-, with a message's number; /role, /kick, /ban, /unban";
+                return Err(words.to_owned());
+            }
         };
         self.changes.push(sent.map_err(words)?);
         Ok(())
+    }
+
+    /// Commands about a user; `None` for others.
+    fn use_right(&self, name: &str, user: &str, rest: &str) -> Option<Result<Handle, String>> {
+        if !["role", "kick", "ban", "unban"].contains(&name) {
+            return None;
+        }
+        let sent = UserId::new(user).map_err(|e| e.to_string()).and_then(|user| {
+            let sent = match name {
+                "role" => self.client.set_role(self.room, user, rest.parse().map_err(|e: UnknownRole| e.to_string())?),
+                "kick" => self.client.kick(self.room, user, rest),
+                "ban" => self.client.ban(self.room, user, rest, None),
+                _ => self.client.lift_ban(self.room, user),
+            };
+            sent.map_err(|e| e.to_string())
+        });
+        Some(sent)
     }
 
     /// Says which changes were refused, and forgets those that have their answer.
@@ -284,6 +308,10 @@ impl Chat {
                     ChangeKind::Joined => "joined".to_owned(),
                     ChangeKind::Left => "left".to_owned(),
                     ChangeKind::Invited(user) => format!("invited {user}"),
+                    ChangeKind::RoleSet { user, role: Some(role) } => format!("made {user} a {role}"),
+                    ChangeKind::Kicked { user, reason } => format!("threw {user} out{}", because(&reason)),
+                    ChangeKind::Banned { user, reason, .. } => format!("banned {user}{}", because(&reason)),
+                    ChangeKind::BanLifted(user) => format!("lets {user} in again"),
                     _ => "did something that this version does not know".to_owned(),
                 };
                 self.said.insert(change.id, format!("{} {text}", change.user));
@@ -467,4 +495,8 @@ fn keyboard() -> tokio::sync::mpsc::Receiver<io::Result<KeyEvent>> {
         }
     });
     receive
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }

@@ -33,7 +33,7 @@ mod quic;
 #[cfg(feature = "quic")]
 pub mod timeline;
 
-pub use causeway_protocol::{Code, Dot, RequestId, RoomId, SiteId, UserId, Vector};
+pub use causeway_protocol::{Code, Dot, RequestId, Role, RoomId, SiteId, UnknownRole, UserId, Vector};
 pub use machine::{Durability, Limits, MoveReason, SendError, SiteConfig, Standby, Timing};
 
 #[cfg(feature = "quic")]

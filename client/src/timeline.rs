@@ -1,12 +1,14 @@
 //! A room as people see it: messages in their places, with edits, redactions and reactions laid over them.
 //!
 //! Events may come in any order, and more than once: live, from history in either direction, a change before the
-//! message that it changes. What is shown depends only on which have come. A message that others refer to and that is
+//! message that it changes. What is shown depends only on which have come. One thing does not: a kick, a ban, or a
+//! demotion to reader that comes live takes away the messages and edits of its target that have come live before it and
+//! that its site did not know; of what comes after it, the site shows what is to be shown. A message that others refer to and that is
 //! not here has a place of its own, to be filled in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use causeway_protocol::{Bytes, RequestId};
+use causeway_protocol::{Bytes, Dot, RequestId, Role, Vector};
 
 use crate::quic::{Change, ChangeKind, Event, Message};
 
@@ -44,6 +46,7 @@ struct Edit {
     content_type: String,
     content: Bytes,
     gone: bool,
+    dot: Option<Dot>,
 }
 
 impl Entry {
@@ -120,12 +123,13 @@ impl Timeline {
     }
 
     fn change(&mut self, change: &Change) -> Option<RequestId> {
-        let Change { id, user, kind, .. } = change;
+        let Change { id, user, kind, past, .. } = change;
         match kind {
             ChangeKind::Edited { target, content_type, content, body_gone } => {
                 let edits = &mut self.entries.entry(*target).or_default().edits;
                 let (content_type, content) = (content_type.clone(), content.clone());
-                let edit = Edit { user: user.clone(), content_type, content, gone: *body_gone };
+                let (gone, dot) = (*body_gone, change.dot());
+                let edit = Edit { user: user.clone(), content_type, content, gone, dot };
                 if edits.get(id).is_none_or(|known| !known.gone) {
                     edits.insert(*id, edit);
                 }
@@ -145,8 +149,23 @@ impl Timeline {
                 *taken = (*taken).max(Some(*id));
                 Some(*target)
             }
+            ChangeKind::Kicked { user, .. }
+            | ChangeKind::Banned { user, .. }
+            | ChangeKind::RoleSet { user, role: Some(Role::Reader) } => {
+                self.take_away(user, past.as_ref()?);
+                None
+            }
             _ => None,
         }
+    }
+
+    /// Forgets what a user has done beyond what somebody knew who revoked the user's rights.
+    fn take_away(&mut self, user: &str, past: &Vector) {
+        let unknown = |dot: Option<Dot>| dot.is_some_and(|dot| !past.covers(&dot));
+        self.entries.retain(|_, entry| {
+            entry.edits.retain(|_, edit| edit.user != user || !unknown(edit.dot));
+            entry.message.as_ref().is_none_or(|message| message.user != user || !unknown(message.dot()))
+        });
     }
 
     fn reaction(&mut self, target: RequestId, symbol: &str, user: &str) -> &mut (Option<RequestId>, Option<RequestId>) {

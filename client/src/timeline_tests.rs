@@ -1,12 +1,13 @@
 //! What is shown depends on which events came, not on their order or number.
 
 use causeway_protocol::wire::request::Kind;
-use causeway_protocol::{DeviceId, Stamp, wire};
+use causeway_protocol::{DeviceId, Origin, RoomId, SiteId, Stamp, wire};
 use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::quic::of_history;
+use crate::machine::{Covers, Delivery, Item, Position};
+use crate::quic::{of_delivery, of_history};
 
 fn id(n: u64) -> RequestId {
     RequestId { stamp: Stamp(n), device: DeviceId(7) }
@@ -27,7 +28,7 @@ fn event(n: u64, user: &str, kind: Kind, text: Option<&str>) -> Event {
     let request = request.encode_to_vec().into();
     let body = body.map(|body| body.encode_to_vec().into());
     let room = Bytes::from_static(&[1; 16]);
-    of_history(wire::Event { room, dot: None, user: user.into(), request, body }).expect("an event")
+    of_history(wire::Event { room, dot: None, user: user.into(), request, body, past: None }).expect("an event")
 }
 
 fn message(n: u64, user: &str, text: &str) -> Event {
@@ -135,6 +136,44 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         };
         (4..).zip(all).flat_map(event).collect()
     })
+}
+
+/// Come live, from the first site.
+fn live(seq: u64, event: &Event, past: Option<Vector>) -> Event {
+    let (wire, user) = match event {
+        Event::Message(m) => (Kind::Message(wire::Message { reply_to: None }), &m.user),
+        Event::Change(c) => match &c.kind {
+            ChangeKind::Banned { user, .. } => {
+                (Kind::Ban(wire::Ban { user: user.clone(), reason: String::new(), until_ms: 0 }), &c.user)
+            }
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let dot = dot(seq);
+    let request = wire::Request { id: Some(id(seq).to_wire()), kind: Some(wire), ..Default::default() };
+    let room = RoomId([1; 16]);
+    of_delivery(Delivery {
+        position: Position { room, covers: Covers::Dot(dot, id(seq)) },
+        item: Item::Request { id: id(seq), user: user.clone(), request, body: None, past },
+    })
+}
+
+fn dot(seq: u64) -> Dot {
+    Dot { origin: Origin { site: SiteId(1), node: 0, incarnation: 1 }, seq }
+}
+
+#[test]
+fn a_ban_takes_away_what_its_site_did_not_know_and_only_the_targets() {
+    let said = |n, user: &str| live(n, &message(n, user, "text"), None);
+    let ban = event(5, "ann", Kind::Ban(wire::Ban { user: "eve".into(), ..Default::default() }), None);
+    let banned = live(5, &ban, Some(Vector::from_iter([dot(2)])));
+    let mut timeline = of(&[said(1, "eve"), said(2, "eve"), said(3, "eve"), said(4, "bob"), banned]);
+    let here = |timeline: &Timeline| timeline.iter().map(|(place, _)| place).collect::<Vec<_>>();
+    assert_eq!(here(&timeline), [id(1), id(2), id(4)]);
+    // The site has judged what comes after it.
+    timeline.see(&said(6, "eve"));
+    assert_eq!(here(&timeline), [id(1), id(2), id(4), id(6)]);
 }
 
 proptest! {

@@ -10,6 +10,7 @@ mod error;
 mod frame;
 mod ids;
 pub mod limits;
+mod role;
 mod stamp;
 mod vector;
 pub mod version;
@@ -25,6 +26,7 @@ pub use error::{Code, DecodeError};
 pub use frame::{FrameDecoder, FrameError, encode_frame, encode_frame_into};
 pub use ids::{DeviceId, Dot, Hash16, Origin, RequestId, RoomId, ShardId, SiteId, UserId, hash16};
 pub use prost::Message;
+pub use role::{Role, UnknownRole};
 pub use stamp::{Hlc, Stamp};
 pub use vector::Vector;
 

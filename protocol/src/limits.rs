@@ -28,6 +28,12 @@ pub const HISTORY_PAGE_MAX: u32 = 500;
 pub const ROOMS_PER_USER_MAX: usize = 10_000;
 /// Entries of a vector on the wire. Origins are folded long before (an alarm sounds above 64).
 pub const VECTOR_ENTRIES_MAX: usize = 4_096;
+/// The reason of a kick or a ban, bytes.
+pub const REASON_BYTES_MAX: usize = 512;
+/// Kicks, bans and demotions of one user in one room; who has as many cannot join it any more.
+pub const REVOCATIONS_PER_USER_MAX: usize = 64;
+/// Roles given to one user in one room.
+pub const GRANTS_PER_USER_MAX: usize = 64;
 /// How far ahead of a site's clock a request's stamp may be, ms.
 pub const STAMP_AHEAD_MAX_MS: u64 = 500;
 /// How far a site's clock may be from the median of its peers' before it stops accepting, ms.

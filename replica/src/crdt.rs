@@ -8,30 +8,45 @@
 //! A register is the `crdts` crate's [`LWWReg`], whose marker is the id of the request that wrote it.
 
 use bytes::Bytes;
-use causeway_protocol::{RequestId, wire};
+use causeway_protocol::{Dot, RequestId, wire};
 use crdts::{CmRDT, LWWReg};
 
-/// A tag's ids in a row, in order.
+/// A row's tags, those of hidden requests too: the set is the same whatever is hidden.
 pub fn tags(row: &wire::ElementRow) -> impl Iterator<Item = RequestId> + '_ {
-    row.tags.iter().map(RequestId::from_wire)
+    row.tags.iter().chain(&row.hidden).map(RequestId::from_wire)
 }
 
-/// Adds a tag; `false` where it is there already.
-pub fn add_tag(row: &mut wire::ElementRow, id: RequestId) -> bool {
-    match row.tags.binary_search_by_key(&id, RequestId::from_wire) {
-        Ok(_) => false,
-        Err(at) => {
-            row.tags.insert(at, id.to_wire());
-            true
-        }
+/// Adds a tag that is in neither list, as shown or as hidden; `false` where it is there already.
+pub fn add_tag(row: &mut wire::ElementRow, id: RequestId, hidden: bool) -> bool {
+    if tags(row).any(|tag| tag == id) {
+        return false;
+    }
+    insert(if hidden { &mut row.hidden } else { &mut row.tags }, id);
+    true
+}
+
+/// Moves a tag that is there to the right list; `false` where it is not there, or there already.
+pub fn place_tag(row: &mut wire::ElementRow, id: RequestId, hidden: bool) -> bool {
+    let (from, to) = if hidden { (&mut row.tags, &mut row.hidden) } else { (&mut row.hidden, &mut row.tags) };
+    let Ok(at) = from.binary_search_by_key(&id, RequestId::from_wire) else { return false };
+    from.remove(at);
+    insert(to, id);
+    true
+}
+
+fn insert(list: &mut Vec<wire::RequestId>, id: RequestId) {
+    if let Err(at) = list.binary_search_by_key(&id, RequestId::from_wire) {
+        list.insert(at, id.to_wire());
     }
 }
 
 /// Removes the tags that a removal saw; `false` where none of them is there.
 pub fn remove_tags(row: &mut wire::ElementRow, saw: &[RequestId]) -> bool {
-    let before = row.tags.len();
-    row.tags.retain(|tag| !saw.contains(&RequestId::from_wire(tag)));
-    row.tags.len() != before
+    let before = row.tags.len() + row.hidden.len();
+    let seen = |tag: &wire::RequestId| saw.contains(&RequestId::from_wire(tag));
+    row.tags.retain(|tag| !seen(tag));
+    row.hidden.retain(|tag| !seen(tag));
+    row.tags.len() + row.hidden.len() != before
 }
 
 /// Merges an element with another site's copy (D4): a tag on one side only stays where the other side has
@@ -42,19 +57,61 @@ pub fn merge_element(
     mut i_know: impl FnMut(RequestId) -> bool,
     mut they_know: impl FnMut(RequestId) -> bool,
 ) -> wire::ElementRow {
-    let mut merged = wire::ElementRow::default();
+    let mut merged = wire::ElementRow { tags: Vec::new(), hidden: Vec::new(), ..mine.clone() };
+    let hidden = |tag: RequestId| [mine, theirs].iter().any(|row| row.hidden.contains(&tag.to_wire()));
     for tag in tags(mine) {
         if tags(theirs).any(|t| t == tag) || !they_know(tag) {
-            add_tag(&mut merged, tag);
+            add_tag(&mut merged, tag, hidden(tag));
         }
     }
     for tag in tags(theirs) {
         // Their tag must be of a request that they can show: a tag without one is not durable with them.
         if !tags(mine).any(|t| t == tag) && they_know(tag) && !i_know(tag) {
-            add_tag(&mut merged, tag);
+            add_tag(&mut merged, tag, hidden(tag));
         }
     }
+    merge_rights(&mut merged, theirs);
     merged
+}
+
+/// Given roles and revocations are never taken back, so a union is right; what either side hides is hidden.
+fn merge_rights(row: &mut wire::ElementRow, theirs: &wire::ElementRow) {
+    for grant in &theirs.grants {
+        let known = put_by_dot(&mut row.grants, grant.clone(), |grant| grant.dot);
+        known.hidden |= grant.hidden;
+    }
+    for by in &theirs.revocations {
+        put_revocation(row, by.clone());
+    }
+}
+
+/// Puts a revocation where its dot has none yet. A ban is lifted as a request: each of its acceptances has every lifting
+/// of any of them, whichever came first.
+pub fn put_revocation(row: &mut wire::ElementRow, by: wire::Revocation) {
+    let (id, mut lifts) = (by.id, by.lifts.clone());
+    put_by_dot(&mut row.revocations, by, |by| by.dot);
+    lifts.extend(row.revocations.iter().filter(|by| by.id == id).flat_map(|by| by.lifts.iter().copied()));
+    lifts.iter().for_each(|lift| put_lift(row, *lift, |by| *by == id));
+}
+
+/// Notes a lifting with the revocations that it lifts; hidden once, hidden for good.
+pub fn put_lift(row: &mut wire::ElementRow, lift: wire::Lift, of: impl Fn(&Option<wire::RequestId>) -> bool) {
+    for by in row.revocations.iter_mut().filter(|by| of(&by.id)) {
+        put_by_dot(&mut by.lifts, lift, |lift| lift.dot).hidden |= lift.hidden;
+    }
+}
+
+/// Puts an entry where its dot has none yet, in order; the entry that is there then.
+pub fn put_by_dot<T>(list: &mut Vec<T>, entry: T, dot: impl Fn(&T) -> Option<wire::Dot>) -> &mut T {
+    let place = |entry: &T| dot(entry).and_then(|dot| Dot::from_wire(&dot).ok());
+    let at = match list.binary_search_by_key(&place(&entry), place) {
+        Ok(at) => at,
+        Err(at) => {
+            list.insert(at, entry);
+            at
+        }
+    };
+    &mut list[at]
 }
 
 /// Writes a register; `false` where the present value wins.

@@ -23,7 +23,7 @@ fn id(n: u64, site: u8) -> RequestId {
 
 impl Copy {
     fn add(&mut self, site: u8, n: u64) {
-        add_tag(&mut self.row, id(n, site));
+        add_tag(&mut self.row, id(n, site), false);
         self.known.insert(id(n, site));
         let op = self.oracle.add(0, self.oracle.read_ctx().derive_add_ctx(site));
         self.oracle.apply(op);
@@ -173,7 +173,7 @@ fn a_tag_made_of_a_dot_would_raise_the_dead() {
     let join = id(1, 0);
     let (mut a, mut b) = (Copy::default(), Copy::default());
     for site in [&mut a, &mut b] {
-        add_tag(&mut site.row, join);
+        add_tag(&mut site.row, join, false);
         site.known.insert(join);
     }
     remove_tags(&mut a.row, &[join]);
@@ -182,7 +182,7 @@ fn a_tag_made_of_a_dot_would_raise_the_dead() {
     let (tag_a, tag_b) = (id(1, 10), id(1, 11));
     let (mut a, mut b) = (Copy::default(), Copy::default());
     a.known.insert(tag_a);
-    add_tag(&mut b.row, tag_b);
+    add_tag(&mut b.row, tag_b, false);
     b.known.insert(tag_b);
     assert!(!merged(&a, &b).0.tags.is_empty(), "the removed member is back");
 }

@@ -195,4 +195,6 @@ pub struct Counters {
     pub truncated: u64,
     /// Bodies taken away by redactions.
     pub bodies_purged: u64,
+    /// Acceptances hidden by a revocation that came after them.
+    pub hidden: u64,
 }

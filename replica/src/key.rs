@@ -14,8 +14,30 @@ use crate::view::Cf;
 pub enum Register {
     /// Its name, UTF-8.
     Name = 1,
-    /// Whether anyone may join: one byte, 0 or 1. Written by the create request alone.
-    Open = 2,
+    /// What its create request said of it, and what never changes: one byte, [`Policy`].
+    Policy = 2,
+}
+
+/// What a room is, from its create request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Policy {
+    /// Anyone may join.
+    pub open: bool,
+    /// Who joins is a reader.
+    pub channel: bool,
+}
+
+impl Policy {
+    /// As a register's value.
+    pub fn to_byte(self) -> u8 {
+        u8::from(self.open) | u8::from(self.channel) << 1
+    }
+
+    /// Of a register's value.
+    pub fn from_value(value: &[u8]) -> Self {
+        let bits = value.first().copied().unwrap_or(0);
+        Self { open: bits & 1 != 0, channel: bits & 2 != 0 }
+    }
 }
 
 /// A row's key.
@@ -45,6 +67,8 @@ pub enum Key {
     Head(RoomId),
     /// `head`, tag 2: a room of a user, by the user's hash -> empty. Derived from `Member` rows.
     UserRoom(Hash16, RoomId),
+    /// `head`, tag 3: a user who was given a role in a room -> empty. Derived from `Member` rows.
+    RoleHolder(RoomId, UserId),
     /// `read`: room, user -> `ReadRow`.
     Read(RoomId, UserId),
     /// `meta`, tag 1 -> `ShardRow`.
@@ -71,6 +95,7 @@ mod tag {
 
     pub const HEAD: u8 = 1;
     pub const USER_ROOM: u8 = 2;
+    pub const ROLE_HOLDER: u8 = 3;
 
     pub const SHARD: u8 = 1;
     pub const BUCKET: u8 = 2;
@@ -100,7 +125,7 @@ impl Key {
             | Key::Reaction(..)
             | Key::Edit(..)
             | Key::Redaction(..) => Cf::Element,
-            Key::Head(_) | Key::UserRoom(..) => Cf::Head,
+            Key::Head(_) | Key::UserRoom(..) | Key::RoleHolder(..) => Cf::Head,
             Key::Read(..) => Cf::Read,
             Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) | Key::Purge(..) => Cf::Meta,
             Key::Identity | Key::Staged(..) => Cf::Local,
@@ -161,6 +186,7 @@ impl Key {
             }
             Key::Head(room) => put_room(&mut out, room, tag::HEAD, &[]),
             Key::UserRoom(user, room) => put_room(&mut out, &RoomId(*user), tag::USER_ROOM, &room.0),
+            Key::RoleHolder(room, user) => put_room(&mut out, room, tag::ROLE_HOLDER, user.as_str().as_bytes()),
             Key::Read(room, user) => {
                 out.put_slice(&room.0);
                 out.put_slice(user.as_str().as_bytes());
@@ -239,7 +265,7 @@ impl Key {
                         Key::Redaction(room, target, user(rest)?)
                     }
                     (&tag::REGISTER, &[1]) => Key::Register(room, Register::Name),
-                    (&tag::REGISTER, &[2]) => Key::Register(room, Register::Open),
+                    (&tag::REGISTER, &[2]) => Key::Register(room, Register::Policy),
                     _ => return None,
                 }
             }
@@ -248,6 +274,7 @@ impl Key {
                 match rest.split_first()? {
                     (&tag::HEAD, []) => Key::Head(room),
                     (&tag::USER_ROOM, rest) => Key::UserRoom(room.0, RoomId(rest.try_into().ok()?)),
+                    (&tag::ROLE_HOLDER, rest) => Key::RoleHolder(room, user(rest)?),
                     _ => return None,
                 }
             }
@@ -300,6 +327,13 @@ pub fn prefix_range(prefix: &[u8]) -> (Bytes, Bytes) {
 pub fn members_range(room: &RoomId) -> (Bytes, Bytes) {
     let mut prefix = room.0.to_vec();
     prefix.push(tag::MEMBER);
+    prefix_range(&prefix)
+}
+
+/// All keys of users who were given a role in a room.
+pub fn role_holders_range(room: &RoomId) -> (Bytes, Bytes) {
+    let mut prefix = room.0.to_vec();
+    prefix.push(tag::ROLE_HOLDER);
     prefix_range(&prefix)
 }
 

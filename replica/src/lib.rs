@@ -7,6 +7,7 @@ pub mod io;
 pub mod key;
 pub mod read;
 pub mod request;
+pub mod rights;
 mod sabotage;
 pub mod session;
 pub mod shard;

@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use causeway_protocol::{
-    Code, DecodeError, Dot, Hash16, Message, Origin, RequestId, RoomId, ShardId, Stamp, UserId, Vector, hash16, limits,
+    Code, DecodeError, Dot, Hash16, Message, Origin, RequestId, Role, RoomId, ShardId, Stamp, UserId, Vector, hash16,
+    limits,
     wire::{self, request::Kind},
 };
 
+use crate::rights;
+
 /// The request kinds that this version applies: the field tags of `Request.kind`.
-pub const KINDS: [u32; 10] = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
+pub const KINDS: [u32; 14] = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
 
 /// A request that decoded, with its ids checked.
 #[derive(Clone, Debug)]
@@ -100,6 +103,20 @@ pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> 
     let malformed = |detail: &str| Err((Code::Malformed, detail.to_owned()));
     let name_fits = |name: &str| name.len() <= limits::NAME_BYTES_MAX && !name.chars().any(char::is_control);
     let bad_name = "name must have at most 512 bytes and no control characters";
+    let reason_fits = |reason: &str| reason.len() <= limits::REASON_BYTES_MAX && !reason.chars().any(char::is_control);
+    if let Some(kind) = &request.kind {
+        if rights::target(kind).is_some_and(|user| UserId::new(user).is_err()) {
+            return malformed("user must have 1 to 128 bytes and no control characters");
+        }
+        if let Kind::Kick(wire::Kick { reason, .. }) | Kind::Ban(wire::Ban { reason, .. }) = kind
+            && !reason_fits(reason)
+        {
+            return malformed("reason must have at most 512 bytes and no control characters");
+        }
+        if matches!(kind, Kind::SetRole(set) if Role::from_number(set.role).is_none()) {
+            return malformed("role must be 1 (reader) to 5 (owner)");
+        }
+    }
     match &request.kind {
         None => return Err((Code::UnknownKind, "kind of request is not known here: use a newer site".to_owned())),
         Some(Kind::Create(create)) => {
@@ -112,9 +129,6 @@ pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> 
             }
         }
         Some(Kind::SetName(set)) if !name_fits(&set.name) => return malformed(bad_name),
-        Some(Kind::Invite(invite)) if UserId::new(&invite.user).is_err() => {
-            return malformed("invite.user must have 1 to 128 bytes and no control characters");
-        }
         Some(Kind::Edit(_) | Kind::Redact(_) | Kind::React(_) | Kind::Unreact(_)) => {
             if request.target().is_none() {
                 return malformed("target is missing: name the message");
@@ -177,8 +191,14 @@ pub struct Op {
     pub request_bytes: Bytes,
     /// The request.
     pub request: Request,
-    /// A removal's tags.
+    /// A removal's tags, a given role's joins, or lifted bans.
     pub saw: Vec<RequestId>,
+    /// The revocations of its user in its room that the accepting site knew.
+    pub aware: Vec<RequestId>,
+    /// A revocation's: what the accepting site had applied.
+    pub past: Option<Vector>,
+    /// A given role's: the giver's role.
+    pub rank: u32,
 }
 
 impl Op {
@@ -211,6 +231,9 @@ impl Op {
             request_bytes: w.request,
             request,
             saw: w.saw.iter().map(RequestId::from_wire).collect(),
+            aware: w.aware.iter().map(RequestId::from_wire).collect(),
+            past: w.past.as_ref().map(Vector::from_wire).transpose()?,
+            rank: w.rank,
             header,
             body,
         })
@@ -245,8 +268,14 @@ pub struct NewOp<'a> {
     pub request_bytes: Bytes,
     /// The request.
     pub request: Request,
-    /// A removal's tags.
+    /// As [`Op::saw`].
     pub saw: Vec<RequestId>,
+    /// As [`Op::aware`].
+    pub aware: Vec<RequestId>,
+    /// As [`Op::past`].
+    pub past: Option<Vector>,
+    /// As [`Op::rank`].
+    pub rank: u32,
     /// The body.
     pub body: Option<Bytes>,
 }
@@ -265,6 +294,9 @@ impl NewOp<'_> {
             user: self.user.as_str().to_owned(),
             request: self.request_bytes.clone(),
             saw: self.saw.iter().map(|id| id.to_wire()).collect(),
+            aware: self.aware.iter().map(|id| id.to_wire()).collect(),
+            past: self.past.as_ref().map(Vector::to_wire),
+            rank: self.rank,
         };
         Op {
             header: header.encode_to_vec().into(),
@@ -277,6 +309,9 @@ impl NewOp<'_> {
             request_bytes: self.request_bytes,
             request: self.request,
             saw: self.saw,
+            aware: self.aware,
+            past: self.past,
+            rank: self.rank,
         }
     }
 }

@@ -53,7 +53,7 @@ fn a_message_carries_the_body_that_its_hash_names() {
 
 #[test]
 fn names_and_users_have_limits() {
-    let create = |name: &str| Kind::Create(wire::Create { name: name.into(), open: true });
+    let create = |name: &str| Kind::Create(wire::Create { name: name.into(), open: true, channel: false });
     assert_eq!(check(create("방"), None), Ok(()));
     assert_eq!(check(create(&"x".repeat(limits::NAME_BYTES_MAX + 1)), None), Err(Code::Malformed));
     assert_eq!(check(create("a\u{7}"), None), Err(Code::Malformed));
@@ -86,12 +86,16 @@ fn an_op_survives_its_wire_form_and_loses_a_body_that_is_not_its_own() {
         request: Request::decode(&bytes).unwrap(),
         request_bytes: bytes,
         saw: Vec::new(),
+        aware: vec![RequestId::MIN],
+        past: Some(Vector::from_iter([dot])),
+        rank: 4,
         body: Some(text),
     }
     .seal();
     let w = op.to_wire();
     let back = Op::decode(ShardId(3), w.header.clone(), w.body.clone()).unwrap();
     assert_eq!((back.dot, back.stamp, back.prev, back.body), (dot, op.stamp, op.prev, op.body.clone()));
+    assert_eq!((back.aware, back.past, back.rank), (op.aware.clone(), op.past.clone(), 4));
     assert_eq!(Op::decode(ShardId(3), w.header.clone(), Some(body(4))).unwrap().body, None);
     assert!(Op::decode(ShardId(4), w.header, None).is_err(), "another shard's");
 }

@@ -16,6 +16,10 @@ pub enum Sabotage {
     DedupByWatermark,
     /// A body that comes after its redaction is kept.
     KeepLateBodies,
+    /// What comes after its revocation is not hidden.
+    ForgetHiding,
+    /// Nobody asks whether a user may do what a request wants.
+    TrustAnybody,
 }
 
 /// The tag that `TagElementsWithDots` uses.

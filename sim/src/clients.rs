@@ -164,7 +164,7 @@ impl World {
             client.lost_at.push(now);
         }
         let conns: Vec<ConnId> = std::mem::take(&mut client.conns).into_values().collect();
-        self.checks.chains.cover_exactly(&self.checks.ops, |_, _| false)?;
+        self.checks.chains.cover_exactly(&self.checks.ops, self.plan.shards, |_, _| false)?;
         self.coverage.hit("cursor chain checked");
         self.checks.chains.started(number, lost);
         self.coverage.hit(if lost { "device lost" } else { "client crashed" });
@@ -381,13 +381,14 @@ impl World {
         self.trace.note(self.queue.now(), "shown", &[number as u64], || {
             format!("client {number} {:?} {}", delivery.position, item_name(&delivery.item))
         });
-        if let Item::Request { id, user, request, body } = &delivery.item {
+        if let Item::Request { id, user, request, body, .. } = &delivery.item {
             let event = wire::Event {
                 room: delivery.position.room.to_wire(),
                 dot: None,
                 user: user.clone(),
                 request: request.encode_to_vec().into(),
                 body: body.clone(),
+                past: None,
             };
             let (room, sent) = self.checks.sends.is_as_sent("a delivery", &event)?;
             if sent != *id || room != delivery.position.room {
@@ -471,6 +472,8 @@ impl World {
         let Some(room) = self.clients[number].request_rooms.get(&no).copied() else { return Ok(()) };
         match progress {
             Progress::Parked { .. } => _ = self.clients[number].parked.insert(no),
+            // Parked before, it still is: that is told once.
+            Progress::Reminted { .. } => {}
             _ => _ = self.clients[number].parked.remove(&no),
         }
         let Some(sent) = self.checks.sends.get_mut(&room, &id) else { return Ok(()) };

@@ -39,7 +39,10 @@ impl Coverage {
 
 /// What a large number of seeds must reach, each at least once.
 pub const EXPECTED: &[&str] = &[
+    "acceptance judged",
     "accepted by resend",
+    "ban accepted",
+    "ban lifted",
     "body purged",
     "client crashed",
     "client moved",
@@ -47,6 +50,7 @@ pub const EXPECTED: &[&str] = &[
     "clock off: refuses writes",
     "connection broke",
     "cursor chain checked",
+    "demotion",
     "device lost",
     "disk lost",
     "edit checked",
@@ -58,7 +62,9 @@ pub const EXPECTED: &[&str] = &[
     "gap told",
     "gate overflowed",
     "gated",
+    "hidden by a revocation",
     "history read",
+    "kick accepted",
     "old copy restored",
     "old copy restored unmarked",
     "one-way cut",
@@ -71,6 +77,7 @@ pub const EXPECTED: &[&str] = &[
     "refused",
     "reminted",
     "replicated",
+    "role given",
     "room opened late",
     "second dot",
     "site crashed",

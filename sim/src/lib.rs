@@ -28,6 +28,7 @@ pub mod sessions;
 pub mod sites;
 pub mod trace;
 pub mod workload;
+mod workload_rights;
 pub mod world;
 
 pub use run::{Outcome, run};

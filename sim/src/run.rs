@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use causeway_protocol::{Dot, RequestId, RoomId, ShardId};
+use causeway_protocol::{Dot, Message, RequestId, RoomId, ShardId, wire};
 
 use crate::checkers::changes::Changes;
 use crate::checkers::reads::Reader;
+use crate::checkers::rights::{Model, acts_of};
 use crate::checkers::{Violation, broken, buffers, convergence, finals};
 use crate::coverage::Coverage;
 use crate::plan::LIVENESS_MAX;
@@ -74,7 +75,7 @@ impl World {
     fn play(&mut self) -> Step {
         let faults_until = self.plan.fault_phase;
         while self.step(faults_until)? {}
-        self.checks.chains.cover_exactly(&self.checks.ops, |_, _| false)?;
+        self.checks.chains.cover_exactly(&self.checks.ops, self.plan.shards, |_, _| false)?;
         self.heal();
         let mut until = faults_until;
         loop {
@@ -173,8 +174,10 @@ impl World {
             for room in self.rooms_of(number) {
                 let durable = &self.sites[0].truth[usize::from(self.shard_of(&room).0)];
                 let has = client.committed(&room);
-                let lacks =
-                    |dots: &Vec<Dot>| dots.iter().any(|d| durable.covers(d)) && !dots.iter().any(|d| has.covers(d));
+                let hidden = |dots: &[Dot]| self.checks.ops.may_be_hidden(self.shard_of(&room), dots);
+                let lacks = |dots: &Vec<Dot>| {
+                    dots.iter().any(|d| durable.covers(d)) && !dots.iter().any(|d| has.covers(d)) && !hidden(dots)
+                };
                 if let Some((id, dots)) = self.checks.ops.of_room(room).find(|(_, dots)| lacks(dots)) {
                     return Some(format!("client {number} lacks {id:?} {dots:?} of {room:?}: it has {has:?}"));
                 }
@@ -189,7 +192,8 @@ impl World {
         use causeway_replica::view::{Cf, View};
         let member = |room: &&RoomId| {
             let key = Key::Member(**room, self.clients[client].user.clone()).encode();
-            matches!(self.sites[0].disk.synced().get(Cf::Element, &key), Ok(Some(_)))
+            let row = self.sites[0].disk.synced().get(Cf::Element, &key).ok().flatten();
+            row.and_then(|row| wire::ElementRow::decode(row).ok()).is_some_and(|row| !row.tags.is_empty())
         };
         self.workload.rooms().iter().filter(member).copied().collect()
     }
@@ -202,9 +206,18 @@ impl World {
             let changes = Changes::of_room(stores[0].1, room, None)?;
             stores.iter().try_for_each(|(site, view)| changes.settled(*site, *view, room))?;
             changes.found().for_each(|(what, count)| self.coverage.add(what, count));
+            let acts = acts_of(stores[0].1, room)?;
+            let rights = Model::of(&acts);
+            stores.iter().try_for_each(|(site, view)| rights.settled(*site, *view, room))?;
+            self.coverage.add("hidden by a revocation", rights.hidden_count());
+            let checked = self.checks.ops.are_permitted(room.shard(self.plan.shards), *room)?;
+            self.coverage.add("acceptance judged", checked);
+            acts.iter().for_each(|act| self.coverage.add(act.what(), 1));
         }
         let rooms: Vec<Vec<RoomId>> = (0..self.clients.len()).map(|client| self.rooms_of(client)).collect();
-        self.checks.chains.cover_exactly(&self.checks.ops, |client, room| rooms[client].contains(room))?;
+        self.checks
+            .chains
+            .cover_exactly(&self.checks.ops, self.plan.shards, |client, room| rooms[client].contains(room))?;
         self.coverage.hit("cursor chain checked");
         self.everything_is_read()?;
         for at in 0..self.sites.len() {
@@ -251,7 +264,10 @@ impl World {
                     let (Some(back), Some(forth)) = (back, forth) else {
                         return broken("members may read", format!("{:?} refuses client {client} {room:?}", site.id));
                     };
-                    let all: Vec<RequestId> = self.checks.ops.kept_of_room(room, reader.truth);
+                    let acts = acts_of(site.disk.visible(), &room)?;
+                    let rights = Model::of(&acts);
+                    let mut all: Vec<RequestId> = self.checks.ops.kept_of_room(room, reader.truth);
+                    all.retain(|id| rights.shows(id));
                     if back != forth || back != all {
                         let detail = format!(
                             "{:?} {room:?}: {} back, {} forth, {} are",
@@ -262,12 +278,7 @@ impl World {
                         );
                         return broken("no id twice in a read, none missing", detail);
                     }
-                    let newest = causeway_protocol::wire::HistoryRequest {
-                        room: room.to_wire(),
-                        from: None,
-                        forward: false,
-                        limit: 1,
-                    };
+                    let newest = wire::HistoryRequest { room: room.to_wire(), from: None, forward: false, limit: 1 };
                     if let Some(page) = reader.page(&newest)? {
                         unread_checks += 1;
                         reader.unread_is_right(room, page.unread)?;

@@ -24,11 +24,15 @@ pub enum Break {
     CursorPerShard,
     /// A body that comes after its redaction is kept.
     KeepLateBodies,
+    /// What comes after its revocation is not hidden.
+    ForgetHiding,
+    /// Sites do not ask whether a user may do what a request wants.
+    TrustAnybody,
 }
 
 impl Break {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Break); 9] = [
+    pub const ALL: [(&'static str, Break); 11] = [
         ("ack-before-sync", Break::AckBeforeSync),
         ("leak-unsynced-rows", Break::LeakUnsyncedRows),
         ("reuse-incarnation", Break::ReuseIncarnation),
@@ -38,6 +42,8 @@ impl Break {
         ("dedup-by-watermark", Break::DedupByWatermark),
         ("cursor-per-shard", Break::CursorPerShard),
         ("keep-late-bodies", Break::KeepLateBodies),
+        ("forget-hiding", Break::ForgetHiding),
+        ("trust-anybody", Break::TrustAnybody),
     ];
 }
 

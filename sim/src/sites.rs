@@ -217,6 +217,8 @@ impl World {
             Break::UnionAtRejoin => Some(Sabotage::UnionAtRejoin),
             Break::DedupByWatermark => Some(Sabotage::DedupByWatermark),
             Break::KeepLateBodies => Some(Sabotage::KeepLateBodies),
+            Break::ForgetHiding => Some(Sabotage::ForgetHiding),
+            Break::TrustAnybody => Some(Sabotage::TrustAnybody),
             _ => None,
         }
     }
@@ -279,7 +281,7 @@ impl World {
             Output::Refused { session, id: Some(request), .. } => Some((*session, *request)),
             _ => None,
         });
-        self.checks.sends.will_be_refused(id, refusals, site.disk.visible());
+        self.checks.sends.will_be_refused(id, refusals, site.disk.visible(), at);
         for (shards, batch) in writes {
             self.write(id, &shards, batch)?;
         }

@@ -1,4 +1,5 @@
-//! What users do: create rooms, join, leave, invite, name, write, answer, read history, mark as read.
+//! What users do: create rooms, join, leave, invite, name, write, answer, read history, mark as read; `workload_rights`
+//! has what takes a role.
 
 use bytes::Bytes;
 use causeway_client::machine::{SendError, Wish};
@@ -29,6 +30,11 @@ impl Workload {
     pub fn new(rng: Rng, plan: &Plan) -> Self {
         let pause_ms = (plan.fault_phase / MS * plan.clients as u64 / plan.requests.max(1)).max(1);
         Self { rng, rooms: Vec::new(), left: plan.requests, pause_ms, written: 0 }
+    }
+
+    /// The dice.
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
     }
 
     /// Every room that somebody asked for.
@@ -66,6 +72,11 @@ impl World {
         let Some(room) = rng.pick(&self.workload.rooms).copied() else { return Ok(()) };
         let deed = rng.below(100);
         let other = UserId::new(&format!("user-{}", rng.below(self.plan.users as u64))).ok();
+        if rng.percent(20)
+            && let Some(done) = self.use_rights(number, room)
+        {
+            return done;
+        }
         match (deed, other) {
             (0..15, _) => self.wish(number, room, Wish::Join),
             (15..20, _) => self.wish(number, room, Wish::Leave),
@@ -89,11 +100,15 @@ impl World {
     }
 
     fn create_room(&mut self, number: usize) -> Step {
-        let open = self.workload.rng.percent(70);
+        let (open, channel) = (self.workload.rng.percent(70), self.workload.rng.percent(15));
         let client = &mut self.clients[number];
         let at = client.read_clock(self.queue.now());
         let Some(machine) = client.machine.as_mut() else { return Ok(()) };
-        match machine.create_room(at, "a room", open) {
+        let made = match channel {
+            true => machine.create_channel(at, "a channel", open),
+            false => machine.create_room(at, "a room", open),
+        };
+        match made {
             Ok((room, _)) => {
                 self.workload.rooms.push(room);
                 Ok(())
@@ -149,7 +164,7 @@ impl World {
         self.wish(number, room, wish)
     }
 
-    fn wish(&mut self, number: usize, room: RoomId, wish: Wish) -> Step {
+    pub(crate) fn wish(&mut self, number: usize, room: RoomId, wish: Wish) -> Step {
         let client = &mut self.clients[number];
         let at = client.read_clock(self.queue.now());
         let Some(machine) = client.machine.as_mut() else { return Ok(()) };

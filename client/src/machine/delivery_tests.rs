@@ -45,10 +45,12 @@ fn what_a_connection_that_is_not_home_brings_is_not_delivered() {
     let former = c.active_link(0).expect("a session");
     c.go_away(0);
     c.run_until("a move", |c| c.home() == Some(1));
-    let stray = wire::RoomOpened { room: room(3).to_wire(), name: "stray".to_owned(), open: true };
+    let stray = wire::RoomOpened { room: room(3).to_wire(), name: "stray".to_owned(), open: true, channel: false };
     c.event(0, former, wire::event_frame::Frame::RoomOpened(stray));
     c.run(50);
-    assert!(c.items.iter().all(|item| item.item != Item::Opened { name: "stray".to_owned(), open: true }));
+    assert!(
+        c.items.iter().all(|item| item.item != Item::Opened { name: "stray".to_owned(), open: true, channel: false })
+    );
 }
 
 #[test]

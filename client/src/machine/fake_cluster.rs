@@ -398,5 +398,6 @@ pub(super) fn event_of(op: &Op) -> wire::event_frame::Frame {
         user: "ann".to_owned(),
         request: op.request.clone(),
         body: op.body.clone(),
+        past: None,
     })
 }

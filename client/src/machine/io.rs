@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use causeway_protocol::{Dot, RequestId, RoomId, SiteId, UserId, Vector, wire};
+use causeway_protocol::{Dot, RequestId, Role, RoomId, SiteId, UserId, Vector, wire};
 
 /// Both clocks of the host at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -49,6 +49,21 @@ pub enum Wish {
     Invite(UserId),
     /// Another name for the room.
     SetName(String),
+    /// Give a member a role.
+    SetRole(UserId, Role),
+    /// End somebody's membership, with a reason of up to `limits::REASON_BYTES_MAX`.
+    Kick(UserId, String),
+    /// End it, and keep the user out.
+    Ban {
+        /// The user, a member or not.
+        user: UserId,
+        /// As a kick's.
+        reason: String,
+        /// Until when, ms since the Unix epoch; 0: until somebody lifts it.
+        until_ms: u64,
+    },
+    /// Lift a user's bans.
+    LiftBan(UserId),
     /// Another body for an own message.
     Edit {
         /// The message.
@@ -210,6 +225,8 @@ pub enum Item {
         request: wire::Request,
         /// An encoded `wire::Body`; absent when the body is gone.
         body: Option<Bytes>,
+        /// A revocation's: what the accepting site had applied.
+        past: Option<Vector>,
     },
     /// The room became visible.
     Opened {
@@ -217,6 +234,8 @@ pub enum Item {
         name: String,
         /// Whether anybody may join.
         open: bool,
+        /// Whether who joins is a reader.
+        channel: bool,
     },
     /// The room is visible no longer.
     Closed,

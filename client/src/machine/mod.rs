@@ -221,7 +221,18 @@ impl Machine {
         if self.closed {
             return Err(SendError::Closed);
         }
-        self.take_create(now, name, open)
+        self.take_create(now, name, open, false)
+    }
+
+    /// As [`Machine::create_room`], a room in which who joins is a reader.
+    ///
+    /// # Errors
+    /// As [`Machine::create_room`].
+    pub fn create_channel(&mut self, now: Now, name: &str, open: bool) -> Result<(RoomId, Submitted), SendError> {
+        if self.closed {
+            return Err(SendError::Closed);
+        }
+        self.take_create(now, name, open, true)
     }
 
     /// Takes a request into the outbox.

@@ -175,6 +175,11 @@ fn what_is_too_large_is_refused_before_it_is_taken() {
     let wish = Wish::Message { content_type: String::new(), content, salt: [0; 16], reply_to: None };
     let result = c.machine.submit(c.now, room(1), wish);
     assert!(matches!(result, Err(SendError::TooLarge { field: "content", .. })), "{result:?}");
+    let eve = causeway_protocol::UserId::new("eve").unwrap();
+    let result = c.machine.submit(c.now, room(1), Wish::Kick(eve.clone(), "x".repeat(513)));
+    assert!(matches!(result, Err(SendError::TooLarge { field: "reason", .. })), "{result:?}");
+    let result = c.machine.submit(c.now, room(1), Wish::Ban { user: eve, reason: "a\nb".into(), until_ms: 0 });
+    assert!(matches!(result, Err(SendError::Invalid { field: "reason", .. })), "{result:?}");
     assert!(c.machine.outbox().is_empty());
 }
 

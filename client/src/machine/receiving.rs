@@ -31,7 +31,7 @@ impl Machine {
             Frame::RoomOpened(opened) => {
                 let room = RoomId::from_wire(&opened.room)?;
                 self.rooms.entry(room);
-                (room, Covers::Nothing, Item::Opened { name: opened.name, open: opened.open })
+                (room, Covers::Nothing, Item::Opened { name: opened.name, open: opened.open, channel: opened.channel })
             }
             Frame::RoomClosed(closed) => (RoomId::from_wire(&closed.room)?, Covers::Nothing, Item::Closed),
             Frame::Gap(gap) => {
@@ -61,6 +61,7 @@ impl Machine {
         let request = wire::Request::decode(event.request).map_err(|e| DecodeError::malformed("event.request", &e))?;
         let id = request.id.as_ref().ok_or(DecodeError::Missing { field: "request.id" })?;
         let id = RequestId::from_wire(id);
+        let past = event.past.as_ref().map(Vector::from_wire).transpose()?;
 
         let entry = self.rooms.entry(room);
         let covered = entry.cursor.covers(&dot);
@@ -77,7 +78,7 @@ impl Machine {
         let covers = if entry.in_page { Covers::Page(id) } else { Covers::Dot(dot, id) };
         self.rooms.remember(room, id, &self.config.limits);
         self.counters.delivered += 1;
-        Ok(Some((room, covers, Item::Request { id, user: event.user, request, body: event.body })))
+        Ok(Some((room, covers, Item::Request { id, user: event.user, request, body: event.body, past })))
     }
 
     pub(super) fn commit_position(&mut self, position: &Position) {

@@ -18,11 +18,17 @@ const REMINTS_MAX: u32 = 3;
 impl Machine {
     // ---- taking requests
 
-    pub(super) fn take_create(&mut self, now: Now, name: &str, open: bool) -> Result<(RoomId, Submitted), SendError> {
+    pub(super) fn take_create(
+        &mut self,
+        now: Now,
+        name: &str,
+        open: bool,
+        channel: bool,
+    ) -> Result<(RoomId, Submitted), SendError> {
         within("name", name.len(), limits::NAME_BYTES_MAX)?;
         let id = self.mint(now, Stamp(0));
         let room = RoomId::derive(&self.config.user, id);
-        let kind = wire::request::Kind::Create(wire::Create { name: name.to_owned(), open });
+        let kind = wire::request::Kind::Create(wire::Create { name: name.to_owned(), open, channel });
         Ok((room, self.take(now, room, id, kind, None)?))
     }
 
@@ -49,6 +55,18 @@ impl Machine {
             Wish::Join => (Kind::Join(wire::Join {}), None),
             Wish::Leave => (Kind::Leave(wire::Leave {}), None),
             Wish::Invite(user) => (Kind::Invite(wire::Invite { user: user.as_str().to_owned() }), None),
+            Wish::SetRole(user, role) => {
+                (Kind::SetRole(wire::SetRole { user: user.as_str().to_owned(), role: role.number() }), None)
+            }
+            Wish::Kick(user, reason) => {
+                let reason = checked_reason(reason)?;
+                (Kind::Kick(wire::Kick { user: user.as_str().to_owned(), reason }), None)
+            }
+            Wish::Ban { user, reason, until_ms } => {
+                let reason = checked_reason(reason)?;
+                (Kind::Ban(wire::Ban { user: user.as_str().to_owned(), reason, until_ms }), None)
+            }
+            Wish::LiftBan(user) => (Kind::LiftBan(wire::LiftBan { user: user.as_str().to_owned() }), None),
             Wish::SetName(name) => {
                 within("name", name.len(), limits::NAME_BYTES_MAX)?;
                 (Kind::SetName(wire::SetName { name }), None)
@@ -437,6 +455,14 @@ fn body(content_type: String, content: Bytes, salt: [u8; 16]) -> Result<Bytes, S
 fn checked_symbol(symbol: String) -> Result<String, SendError> {
     let fix = "must have 1 to 64 bytes and no control characters";
     if limits::is_symbol(&symbol) { Ok(symbol) } else { Err(SendError::Invalid { field: "symbol", fix }) }
+}
+
+fn checked_reason(reason: String) -> Result<String, SendError> {
+    within("reason", reason.len(), limits::REASON_BYTES_MAX)?;
+    if reason.chars().any(char::is_control) {
+        return Err(SendError::Invalid { field: "reason", fix: "must have no control characters" });
+    }
+    Ok(reason)
 }
 
 fn within(field: &'static str, got: usize, max: usize) -> Result<(), SendError> {

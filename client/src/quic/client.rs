@@ -1,9 +1,9 @@
 //! The client: what an application holds.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use causeway_protocol::{Bytes, RequestId, RoomId, UserId};
+use causeway_protocol::{Bytes, RequestId, Role, RoomId, UserId};
 
 use super::config::{Commit, Config, ConnectError, Status};
 use super::driver::Driver;
@@ -11,7 +11,7 @@ use super::event::Event;
 use super::handle::{Cell, Handle};
 use super::history::{self, Direction, HistoryError, HistoryPage};
 use super::shared::{Clock, Shared, State};
-use crate::machine::{Counters, Machine, SendError, Start, Wish};
+use crate::machine::{Counters, Machine, Now, SendError, Start, Submitted, Wish};
 
 /// When one site refuses the session, the others get this long to welcome it before connecting fails.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -86,8 +86,23 @@ impl Client {
     /// # Errors
     /// Nothing was sent: the outbox is full or cannot be saved, the name is too long, the client closed.
     pub fn create_room(&self, name: &str, open: bool) -> Result<(RoomId, Handle), SendError> {
+        self.create(|machine, now| machine.create_room(now, name, open))
+    }
+
+    /// Makes a broadcast channel: a room in which who joins reads, and whom the owner gives a role writes.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn create_channel(&self, name: &str, open: bool) -> Result<(RoomId, Handle), SendError> {
+        self.create(|machine, now| machine.create_channel(now, name, open))
+    }
+
+    fn create(
+        &self,
+        make: impl FnOnce(&mut Machine, Now) -> Result<(RoomId, Submitted), SendError>,
+    ) -> Result<(RoomId, Handle), SendError> {
         self.request(|state, clock| {
-            let (room, submitted) = state.machine.create_room(clock.now(), name, open)?;
+            let (room, submitted) = make(&mut state.machine, clock.now())?;
             let cell = Cell::new(submitted.id);
             state.handles.insert(submitted.no, cell.clone());
             Ok((room, Handle::new(submitted.no, room, cell)))
@@ -189,6 +204,48 @@ impl Client {
     /// As [`Client::create_room`].
     pub fn invite(&self, room: RoomId, user: UserId) -> Result<Handle, SendError> {
         self.wish(room, Wish::Invite(user))
+    }
+
+    /// Gives a member a role. Who may give which: docs/RIGHTS.md; a site that knows of no such right refuses.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn set_role(&self, room: RoomId, user: UserId, role: Role) -> Result<Handle, SendError> {
+        self.wish(room, Wish::SetRole(user, role))
+    }
+
+    /// Ends somebody's membership. The user may join again, where the room lets anybody in.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`], and a reason of over 512 bytes or with control characters.
+    pub fn kick(&self, room: RoomId, user: UserId, reason: &str) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Kick(user, reason.to_owned()))
+    }
+
+    /// Ends somebody's membership, if there is one, and keeps the user out: until a time, or until somebody lifts the
+    /// ban. What the user did at sites that did not know of it yet is hidden everywhere.
+    ///
+    /// # Errors
+    /// As [`Client::kick`].
+    pub fn ban(
+        &self,
+        room: RoomId,
+        user: UserId,
+        reason: &str,
+        until: Option<SystemTime>,
+    ) -> Result<Handle, SendError> {
+        // A time before 1970 has passed: so has the ban, but no user would mean "for ever".
+        let ms = |until: SystemTime| until.duration_since(UNIX_EPOCH).map_or(1, |since| since.as_millis() as u64);
+        let until_ms = until.map_or(0, |until| ms(until).max(1));
+        self.wish(room, Wish::Ban { user, reason: reason.to_owned(), until_ms })
+    }
+
+    /// Lifts a user's bans.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn lift_ban(&self, room: RoomId, user: UserId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::LiftBan(user))
     }
 
     /// Gives a room another name.

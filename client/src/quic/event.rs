@@ -1,6 +1,6 @@
 //! What a client hands to the application.
 
-use causeway_protocol::{Bytes, Dot, RequestId, RoomId, Vector, wire};
+use causeway_protocol::{Bytes, Dot, RequestId, Role, RoomId, Vector, wire};
 use prost::Message as _;
 
 use crate::machine::{Covers, Delivery, Item, MoveReason, Position, Progress, RequestNo};
@@ -48,7 +48,20 @@ pub struct Change {
     pub user: String,
     /// What.
     pub kind: ChangeKind,
+    /// With a kick, a ban, and a role below the one before: what the accepting site had. What the user in question did
+    /// beyond it, at sites that did not know of it, is hidden. `None` in history.
+    pub past: Option<Vector>,
     pub(super) covers: Covers,
+}
+
+impl Change {
+    /// The acceptance through which it came; `None` in history and in the page after a gap.
+    pub fn dot(&self) -> Option<Dot> {
+        match self.covers {
+            Covers::Dot(dot, _) => Some(dot),
+            _ => None,
+        }
+    }
 }
 
 /// What was done.
@@ -60,6 +73,8 @@ pub enum ChangeKind {
         name: String,
         /// Whether anybody may join.
         open: bool,
+        /// Whether who joins is a reader.
+        channel: bool,
     },
     /// It has another name.
     Renamed(String),
@@ -97,6 +112,31 @@ pub enum ChangeKind {
         /// Which.
         symbol: String,
     },
+    /// The user gave this one a role; `None` for a number of a newer version.
+    RoleSet {
+        /// Who has it now.
+        user: String,
+        /// The role.
+        role: Option<Role>,
+    },
+    /// The user ended this one's membership.
+    Kicked {
+        /// Whose.
+        user: String,
+        /// Why, in the user's words.
+        reason: String,
+    },
+    /// The user keeps this one out.
+    Banned {
+        /// Whom.
+        user: String,
+        /// Why, in the user's words.
+        reason: String,
+        /// Until when, ms since the Unix epoch; 0: until somebody lifts it.
+        until_ms: u64,
+    },
+    /// The user lifted this one's bans.
+    BanLifted(String),
     /// Something that this version of the SDK does not know.
     Unknown,
 }
@@ -144,6 +184,8 @@ pub enum Event {
         name: String,
         /// Whether anybody may join.
         open: bool,
+        /// Whether who joins is a reader.
+        channel: bool,
     },
     /// A room is visible no longer.
     RoomClosed {
@@ -195,11 +237,11 @@ impl Event {
 }
 
 /// The application's view of a delivery.
-pub(super) fn of_delivery(delivery: Delivery) -> Event {
+pub(crate) fn of_delivery(delivery: Delivery) -> Event {
     let Position { room, covers } = delivery.position;
     match delivery.item {
-        Item::Request { id, user, request, body } => of_request(room, covers, id, user, request, body),
-        Item::Opened { name, open } => Event::RoomOpened { room, name, open },
+        Item::Request { id, user, request, body, past } => of_request(room, covers, id, user, (request, body, past)),
+        Item::Opened { name, open, channel } => Event::RoomOpened { room, name, open, channel },
         Item::Closed => Event::RoomClosed { room },
         Item::Gap { from, to, lowest, missing } => Event::Gap(Gap { room, from, to, lowest, missing }),
         Item::CaughtUp => {
@@ -214,8 +256,7 @@ fn of_request(
     covers: Covers,
     id: RequestId,
     user: String,
-    request: wire::Request,
-    body: Option<Bytes>,
+    (request, body, past): (wire::Request, Option<Bytes>, Option<Vector>),
 ) -> Event {
     use wire::request::Kind;
     let kind = match request.kind {
@@ -226,7 +267,7 @@ fn of_request(
             let message = Message { room, id, user, content_type, content, body_gone, body_hash, reply_to, covers };
             return Event::Message(message);
         }
-        Some(Kind::Create(create)) => ChangeKind::Created { name: create.name, open: create.open },
+        Some(Kind::Create(wire::Create { name, open, channel })) => ChangeKind::Created { name, open, channel },
         Some(Kind::SetName(set_name)) => ChangeKind::Renamed(set_name.name),
         Some(Kind::Join(_)) => ChangeKind::Joined,
         Some(Kind::Leave(_)) => ChangeKind::Left,
@@ -238,9 +279,15 @@ fn of_request(
         Some(Kind::Redact(redact)) => ChangeKind::Redacted(place(redact.target)),
         Some(Kind::React(react)) => ChangeKind::Reacted { target: place(react.target), symbol: react.symbol },
         Some(Kind::Unreact(unreact)) => ChangeKind::Unreacted { target: place(unreact.target), symbol: unreact.symbol },
+        Some(Kind::SetRole(wire::SetRole { user, role })) => {
+            ChangeKind::RoleSet { user, role: Role::from_number(role) }
+        }
+        Some(Kind::Kick(wire::Kick { user, reason })) => ChangeKind::Kicked { user, reason },
+        Some(Kind::Ban(wire::Ban { user, reason, until_ms })) => ChangeKind::Banned { user, reason, until_ms },
+        Some(Kind::LiftBan(lift)) => ChangeKind::BanLifted(lift.user),
         None => ChangeKind::Unknown,
     };
-    Event::Change(Change { room, id, user, kind, covers })
+    Event::Change(Change { room, id, user, kind, past, covers })
 }
 
 /// Content type, content, and whether there is none any more.
@@ -261,5 +308,5 @@ pub(crate) fn of_history(event: wire::Event) -> Option<Event> {
     let room = RoomId::from_wire(&event.room).ok()?;
     let request = wire::Request::decode(event.request).ok()?;
     let id = RequestId::from_wire(request.id.as_ref()?);
-    Some(of_request(room, Covers::Nothing, id, event.user, request, event.body))
+    Some(of_request(room, Covers::Nothing, id, event.user, (request, event.body, None)))
 }

@@ -13,9 +13,9 @@ mod shared;
 pub use client::Client;
 pub use config::{Commit, Config, ConnectError, Refreshing, Status, TokenRefresh};
 pub use connector::{Connector, ConnectorError};
-#[cfg(test)]
-pub(crate) use event::of_history;
 pub use event::{Change, ChangeKind, Event, Gap, Message, ProgressEvent};
+#[cfg(test)]
+pub(crate) use event::{of_delivery, of_history};
 pub use handle::{Handle, Refusal, Stored};
 pub use history::{Direction, HistoryError, HistoryPage};
 

@@ -81,7 +81,7 @@ fn request(kind: Kind) -> wire::Request {
 }
 
 fn op(out: &mut Vec<Sample>) {
-    let create = wire::Create { name: "방".into(), open: true };
+    let create = wire::Create { name: "방".into(), open: true, channel: true };
     let set_name = wire::SetName { name: "room".into() };
     let invite = wire::Invite { user: "bob".into() };
     let message = wire::Message { reply_to: Some(id()) };
@@ -89,6 +89,10 @@ fn op(out: &mut Vec<Sample>) {
     let redact = wire::Redact { target: Some(id()) };
     let react = wire::React { target: Some(id()), symbol: "👍".into() };
     let unreact = wire::Unreact { target: Some(id()), symbol: "+1".into() };
+    let set_role = wire::SetRole { user: "bob".into(), role: 3 };
+    let kick = wire::Kick { user: "bob".into(), reason: "spam".into() };
+    let ban = wire::Ban { user: "bob".into(), reason: "spam".into(), until_ms: 300 };
+    let lift_ban = wire::LiftBan { user: "bob".into() };
     samples!(out, Request:
         request(Kind::Create(create.clone())),
         request(Kind::SetName(set_name.clone())),
@@ -100,6 +104,10 @@ fn op(out: &mut Vec<Sample>) {
         request(Kind::Redact(redact)),
         request(Kind::React(react.clone())),
         request(Kind::Unreact(unreact.clone())),
+        request(Kind::SetRole(set_role.clone())),
+        request(Kind::Kick(kick.clone())),
+        request(Kind::Ban(ban.clone())),
+        request(Kind::LiftBan(lift_ban.clone())),
     );
     samples!(out, Create: create);
     samples!(out, SetName: set_name);
@@ -111,6 +119,10 @@ fn op(out: &mut Vec<Sample>) {
     samples!(out, Redact: redact);
     samples!(out, React: react);
     samples!(out, Unreact: unreact);
+    samples!(out, SetRole: set_role);
+    samples!(out, Kick: kick);
+    samples!(out, Ban: ban);
+    samples!(out, LiftBan: lift_ban);
     samples!(out, Body: wire::Body { salt: HASH, content_type: "text/plain".into(), content: TEXT });
     samples!(out, Header: wire::Header {
         origin: Some(origin()),
@@ -122,6 +134,9 @@ fn op(out: &mut Vec<Sample>) {
         user: "ann".into(),
         request: TEXT,
         saw: vec![id()],
+        aware: vec![id()],
+        past: Some(vector()),
+        rank: 4,
     });
     samples!(out, Op: wire::Op { header: TEXT, body: Some(bytes("body")) });
 }
@@ -196,8 +211,9 @@ fn server(out: &mut Vec<Sample>) {
 
 fn event(out: &mut Vec<Sample>) {
     let body = Some(bytes("body"));
-    let event = wire::Event { room: ROOM, dot: Some(dot()), user: "ann".into(), request: TEXT, body };
-    let opened = wire::RoomOpened { room: ROOM, name: "방".into(), open: true };
+    let event =
+        wire::Event { room: ROOM, dot: Some(dot()), user: "ann".into(), request: TEXT, body, past: Some(vector()) };
+    let opened = wire::RoomOpened { room: ROOM, name: "방".into(), open: true, channel: true };
     let closed = wire::RoomClosed { room: ROOM };
     let (from, to) = (Some(vector()), Some(vector()));
     let gap = wire::Gap { room: ROOM, from, to, lowest: Some(id()), missing: 10_000 };
@@ -286,8 +302,28 @@ fn record(out: &mut Vec<Sample>) {
         body: Some(bytes("body")),
         hidden: true,
         also: vec![HASH],
+        hidden_dots: vec![dot()],
     });
-    samples!(out, ElementRow: wire::ElementRow { tags: vec![id()] });
+    let grant = wire::Grant { id: Some(id()), dot: Some(dot()), role: 3, rank: 5, saw: vec![id()], hidden: true };
+    let lift = wire::Lift { dot: Some(dot()), hidden: true };
+    let revocation = wire::Revocation {
+        id: Some(id()),
+        dot: Some(dot()),
+        past: Some(vector()),
+        floor: 1,
+        ban: true,
+        until_ms: 300,
+        lifts: vec![lift],
+    };
+    samples!(out, ElementRow: wire::ElementRow {
+        tags: vec![id()],
+        hidden: vec![id()],
+        grants: vec![grant.clone()],
+        revocations: vec![revocation.clone()],
+    });
+    samples!(out, Grant: grant);
+    samples!(out, Revocation: revocation);
+    samples!(out, Lift: lift);
     samples!(out, RegisterRow: wire::RegisterRow { marker: Some(id()), value: TEXT });
     samples!(out, LogRow: wire::LogRow { room: ROOM, order: 300 });
     samples!(out, OrderRow: wire::OrderRow { dot: Some(dot()), room: ROOM });

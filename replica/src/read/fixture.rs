@@ -82,7 +82,7 @@ impl Fixture {
         let user = user(creator);
         let id = RequestId { stamp: self.tick(), device: device(&user) };
         let room = RoomId::derive(&user, id);
-        let create = wire::Create { name: format!("{creator}'s"), open: true };
+        let create = wire::Create { name: format!("{creator}'s"), open: true, channel: false };
         self.accept(site, room, id, &user, Kind::Create(create), None);
         room
     }
@@ -180,6 +180,7 @@ impl Fixture {
             body: body.clone(),
             hidden: false,
             also: Vec::new(),
+            hidden_dots: Vec::new(),
         };
         put(&mut batch, &Key::Request(room, id), &row);
         let mut effects = Vec::new();
@@ -188,7 +189,7 @@ impl Fixture {
             let member = !tags.is_empty();
             let listed = self.view.get(Cf::Head, &index.encode()).unwrap().is_some();
             if member {
-                put(batch, &key, &wire::ElementRow { tags });
+                put(batch, &key, &wire::ElementRow { tags, ..Default::default() });
                 batch.put(Cf::Head, index.encode(), Bytes::new());
             } else {
                 batch.delete(Cf::Element, key.encode());
@@ -202,7 +203,7 @@ impl Fixture {
             Kind::Create(create) => {
                 members(&mut batch, &mut effects, vec![id.to_wire()]);
                 let open = Bytes::copy_from_slice(&[create.open.into()]);
-                put(&mut batch, &Key::Register(room, Register::Open), &register(id, open));
+                put(&mut batch, &Key::Register(room, Register::Policy), &register(id, open));
                 put(&mut batch, &Key::Register(room, Register::Name), &register(id, create.name.into()));
             }
             Kind::SetName(set) => {
@@ -214,7 +215,7 @@ impl Fixture {
             _ => {}
         }
         self.view.apply(&batch);
-        let frame = event_frame(room, dot, user, request, body);
+        let frame = event_frame(room, dot, user, request, body, None);
         effects.push(Effect::Deliver { room, dot, frame });
         self.applied.push(Applied { shard: room.shard(SHARDS), dot, effects });
         dot

@@ -7,7 +7,7 @@ use causeway_protocol::{Code, Message, RequestId, RoomId, UserId, Vector, limits
 
 use super::merge::{Merge, OpAt};
 use super::rooms::{is_known, is_member};
-use super::rows::{broken, covered, covered_dot, decode, get, request};
+use super::rows::{broken, covered, covered_dot, decode, get, request, shows};
 use super::{Durables, row_event};
 use crate::key::{Key, prefix_range};
 use crate::view::{Cf, View, ViewError};
@@ -122,7 +122,7 @@ impl Filling<'_> {
             return Ok(Continue(()));
         }
         let Some(dot) = covered_dot(&row, self.durable)? else { return Ok(Continue(())) };
-        let event = row_event(self.room, dot, row);
+        let event = row_event(self.room, dot, row, None);
         let bytes = event.encoded_len() + EVENT_ENVELOPE_BYTES;
         if self.page.events.len() >= self.limit || self.bytes + bytes > PAGE_BYTES_MAX {
             self.page.more = true;
@@ -150,7 +150,7 @@ pub fn unread(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -
     {
         ops += 1;
         let row = request(view, room, id)?;
-        if !row.hidden && !covered(&row, &passed)? && is_message(&row)? {
+        if shows(&row, dot) && !covered(&row, &passed)? && is_message(&row)? {
             count += 1;
         }
         passed.raise(dot);

@@ -13,13 +13,15 @@ use crate::view::{Cf, View, ViewError};
 const OPS_PER_SCAN: usize = 64;
 
 /// One op of the merge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OpAt {
     /// The accepting site's clock. An op's is above those of all ops that it depends on, so that the order by
     /// stamp is causal.
     pub stamp: Stamp,
     pub dot: Dot,
     pub id: RequestId,
+    /// A revocation's.
+    pub past: Option<wire::Vector>,
 }
 
 /// A k-way merge by stamp over the origins that a room's head says have something.
@@ -133,5 +135,5 @@ fn op_at(key: &[u8], header: &[u8]) -> Result<OpAt, ViewError> {
     let header = wire::Header::decode(header).map_err(|e| named(&e))?;
     let request = wire::Request::decode(header.request).map_err(|e| named(&e))?;
     let id = request.id.as_ref().ok_or_else(|| named(&"its request has no id"))?;
-    Ok(OpAt { stamp: Stamp(header.stamp), dot, id: RequestId::from_wire(id) })
+    Ok(OpAt { stamp: Stamp(header.stamp), dot, id: RequestId::from_wire(id), past: header.past })
 }

@@ -41,15 +41,22 @@ pub struct PageEvent {
 }
 
 /// An event as a frame, its length in front: encoded once, shared by all receivers.
-pub fn event_frame(room: RoomId, dot: Dot, user: &UserId, request: Bytes, body: Option<Bytes>) -> Bytes {
+pub fn event_frame(
+    room: RoomId,
+    dot: Dot,
+    user: &UserId,
+    request: Bytes,
+    body: Option<Bytes>,
+    past: Option<wire::Vector>,
+) -> Bytes {
     let user = user.as_str().to_owned();
-    frame_of(wire::Event { room: room.to_wire(), dot: Some(dot.to_wire()), user, request, body })
+    frame_of(wire::Event { room: room.to_wire(), dot: Some(dot.to_wire()), user, request, body, past })
 }
 
 /// The event that a request's row makes, sent with this dot of it.
-fn row_event(room: &RoomId, dot: Dot, row: wire::RequestRow) -> wire::Event {
+fn row_event(room: &RoomId, dot: Dot, row: wire::RequestRow, past: Option<wire::Vector>) -> wire::Event {
     let wire::RequestRow { user, request, body, .. } = row;
-    wire::Event { room: room.to_wire(), dot: Some(dot.to_wire()), user, request, body }
+    wire::Event { room: room.to_wire(), dot: Some(dot.to_wire()), user, request, body, past }
 }
 
 fn frame_of(event: wire::Event) -> Bytes {

@@ -7,7 +7,7 @@ use causeway_protocol::{RoomId, Stamp, UserId, Vector, wire};
 use super::Durables;
 use super::merge::count_beyond;
 use super::rows::{broken, get, head, is_durable};
-use crate::key::{Key, Register, user_rooms_range};
+use crate::key::{Key, Policy, Register, user_rooms_range};
 use crate::view::{Cf, View, ViewError};
 
 /// Some of a user's rooms.
@@ -26,6 +26,8 @@ pub struct RoomFace {
     pub name: String,
     /// Whether anyone may join.
     pub open: bool,
+    /// Whether who joins is a reader.
+    pub channel: bool,
 }
 
 /// The rooms that a user is a member of, those after `after`, looking at no more than `rooms_max`. Leaves out
@@ -100,8 +102,9 @@ pub fn is_member(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId
 /// Name and policy of a room.
 pub fn room_face(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<RoomFace, ViewError> {
     let name = register(view, durable, room, Register::Name)?.unwrap_or_default();
-    let open = register(view, durable, room, Register::Open)?.is_some_and(|value| value[..] == [1]);
-    Ok(RoomFace { name: String::from_utf8_lossy(&name).into_owned(), open })
+    let policy = register(view, durable, room, Register::Policy)?;
+    let Policy { open, channel } = policy.map_or_else(Policy::default, |value| Policy::from_value(&value));
+    Ok(RoomFace { name: String::from_utf8_lossy(&name).into_owned(), open, channel })
 }
 
 fn register(

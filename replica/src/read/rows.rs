@@ -39,12 +39,18 @@ pub fn is_durable(
     row.map_or(Ok(false), |row| covered(&row, durable))
 }
 
-/// All acceptances of a request that are known here, durable or not.
+/// The acceptances of a request that show, durable or not. Who passed one that a revocation hides has not been shown it.
 pub fn dots(row: &wire::RequestRow) -> impl Iterator<Item = Result<Dot, ViewError>> + '_ {
-    row.dots.iter().map(|dot| Dot::from_wire(dot).map_err(|e| broken(Cf::Request, e)))
+    let shown = row.dots.iter().filter(|dot| !row.hidden_dots.contains(dot));
+    shown.map(|dot| Dot::from_wire(dot).map_err(|e| broken(Cf::Request, e)))
 }
 
-/// Whether a vector covers a request: any of its dots.
+/// Whether an acceptance of a request shows.
+pub fn shows(row: &wire::RequestRow, dot: Dot) -> bool {
+    !row.hidden && !row.hidden_dots.contains(&dot.to_wire())
+}
+
+/// Whether a vector covers a request: any of its dots that show.
 pub fn covered(row: &wire::RequestRow, vector: &Vector) -> Result<bool, ViewError> {
     Ok(covered_dot(row, vector)?.is_some())
 }

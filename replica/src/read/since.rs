@@ -6,7 +6,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use causeway_protocol::{RequestId, RoomId, Vector, wire};
 
 use super::merge::{Merge, OpAt, count_beyond, op};
-use super::rows::{broken, covered, decode, dots, request};
+use super::rows::{broken, covered, decode, dots, request, shows};
 use super::{PageEvent, frame_of, row_event};
 use crate::key::prefix_range;
 use crate::view::{Cf, View, ViewError};
@@ -57,15 +57,15 @@ pub fn room_since(
     let mut merge = Merge::new(view, room, durable, cursor)?;
     let mut page = RoomPage { cursor: cursor.clone(), ..RoomPage::default() };
     let mut bytes = 0;
-    while let Some(OpAt { dot, id, .. }) = merge.next()? {
+    while let Some(OpAt { dot, id, past, .. }) = merge.next()? {
         if page.ops > 0 && (page.ops >= ops_max || bytes >= bytes_max) {
             page.more = true;
             return Ok(page);
         }
         page.ops += 1;
         let row = request(view, room, id)?;
-        if is_missing(&row, &page.cursor)? {
-            let frame = frame_of(row_event(room, dot, row));
+        if shows(&row, dot) && is_missing(&row, &page.cursor)? {
+            let frame = frame_of(row_event(room, dot, row, past));
             bytes += frame.len();
             page.events.push(PageEvent { dot, id, frame });
         }
@@ -171,8 +171,11 @@ fn newest(
         placed.push((first_op(view, room, durable, &row)?, row));
     }
     placed.sort_by_key(|(op, _)| (op.stamp, op.dot));
-    let event =
-        |(op, row): (OpAt, _)| PageEvent { dot: op.dot, id: op.id, frame: frame_of(row_event(room, op.dot, row)) };
+    let event = |(op, row): (OpAt, _)| PageEvent {
+        dot: op.dot,
+        id: op.id,
+        frame: frame_of(row_event(room, op.dot, row, op.past)),
+    };
     Ok(placed.into_iter().map(event).collect())
 }
 
@@ -184,7 +187,10 @@ fn first_op(view: &dyn View, room: &RoomId, durable: &Vector, row: &wire::Reques
         let dot = dot?;
         if durable.covers(&dot) {
             let op = op(view, room, dot)?;
-            first = Some(first.map_or(op, |first| if op.stamp < first.stamp { op } else { first }));
+            first = match first {
+                Some(first) if first.stamp <= op.stamp => Some(first),
+                _ => Some(op),
+            };
         }
     }
     first.ok_or_else(|| broken(Cf::Request, "a durable request has no durable dot"))

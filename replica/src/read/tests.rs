@@ -256,11 +256,11 @@ fn a_room_shows_its_name_once_that_is_durable() {
     let mut site = Fixture::default();
     let room = site.room("ann");
     let face = |site: &Fixture| room_face(&site.view, &site.durable_of(room), &room).unwrap();
-    assert_eq!(face(&site), RoomFace { name: "ann's".into(), open: true });
+    assert_eq!(face(&site), RoomFace { name: "ann's".into(), open: true, channel: false });
     site.request(1, room, "ann", Kind::SetName(wire::SetName { name: "ours".into() }));
     assert_eq!(face(&site).name, "");
     site.sync();
-    assert_eq!(face(&site), RoomFace { name: "ours".into(), open: true });
+    assert_eq!(face(&site), RoomFace { name: "ours".into(), open: true, channel: false });
 }
 
 #[test]

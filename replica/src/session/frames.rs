@@ -35,7 +35,8 @@ pub fn go_away(code: Code, detail: String) -> SessionOutput {
 }
 
 pub fn room_opened(room: &RoomId, face: RoomFace) -> SessionOutput {
-    event(Event::RoomOpened(wire::RoomOpened { room: room.to_wire(), name: face.name, open: face.open }))
+    let RoomFace { name, open, channel } = face;
+    event(Event::RoomOpened(wire::RoomOpened { room: room.to_wire(), name, open, channel }))
 }
 
 pub fn room_closed(room: &RoomId) -> SessionOutput {

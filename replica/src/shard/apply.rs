@@ -1,17 +1,20 @@
 //! Applying an op: rows, vector, chain, log, digest and head, all in the batch of the step.
 
 use bytes::Bytes;
-use causeway_protocol::{Dot, Hash16, RequestId, RoomId, Stamp, UserId, Vector, limits, wire, wire::request::Kind};
+use causeway_protocol::{
+    Dot, Hash16, RequestId, Role, RoomId, Stamp, UserId, Vector, limits, wire, wire::request::Kind,
+};
 
 use super::Shard;
-use super::digest::{canonical_request, element_bucket, request_bucket};
+use super::digest::{canonical_element, canonical_request, element_bucket, request_bucket};
 use super::release::Pending;
 use super::tx::Tx;
 use crate::crdt;
 use crate::io::{Alarm, Output};
-use crate::key::{Key, Register, user_hash};
+use crate::key::{Key, Policy, Register, user_hash};
 use crate::read::event_frame;
 use crate::request::{Op, Request, chain_hash, request_hash};
+use crate::rights;
 use crate::view::ViewError;
 
 /// Origins in a vector above which an operator should know.
@@ -19,13 +22,27 @@ const ORIGINS_ALARM: usize = 64;
 
 /// What an op does to the rows of its room: one side effect a variant, so that acceptance, apply and repair
 /// share one reading of the kinds.
-enum Effect<'a> {
+pub(super) enum Effect<'a> {
     Add(Key),
     Remove(Key),
     Write(Key, RequestId, Bytes),
-    Member(&'a UserId),
+    /// The user's membership may have changed.
+    Member(UserId),
+    /// The user is given a role.
+    Grant(UserId, u32),
+    /// The user loses rights.
+    Revoke(UserId, Revoked),
+    /// The user's bans are lifted.
+    Lift(UserId),
     /// The bodies of a message and of its edits are to go, as far as they are this user's.
     Purge(RequestId, &'a UserId),
+}
+
+/// What a revocation is, but for what its op says.
+pub(super) struct Revoked {
+    pub floor: u32,
+    pub ban: bool,
+    pub until_ms: u64,
 }
 
 /// What an op was to its request.
@@ -79,12 +96,19 @@ impl Shard {
     pub(super) fn apply_request(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<RequestApplied, ViewError> {
         let key = Key::Request(op.request.room, op.request.id);
         let hash = request_hash(&op.user, &op.request_bytes);
+        let hidden = self.is_hidden(tx, op)?;
+        let past = op.past.as_ref().map(Vector::to_wire);
+        let frame = |body| event_frame(op.request.room, op.dot, &op.user, op.request_bytes.clone(), body, past.clone());
         let Some(old) = tx.get::<wire::RequestRow>(&key)? else {
-            let row = new_request_row(op, hash);
+            let mut row = new_request_row(op, hash);
+            if hidden {
+                hide_dot(&mut row, op.dot);
+            }
             self.put_request(tx, &op.request, None, &row);
-            self.apply_effects(tx, op)?;
-            let frame = || event_frame(op.request.room, op.dot, &op.user, op.request_bytes.clone(), op.body.clone());
-            return Ok(RequestApplied { first_dot: true, event: (!row.hidden).then(frame) });
+            for effect in effects(op) {
+                self.apply_effect(tx, op, effect, hidden)?;
+            }
+            return Ok(RequestApplied { first_dot: true, event: (!row.hidden).then(|| frame(op.body.clone())) });
         };
         self.counters.second_dots += 1;
         let mut row = old.clone();
@@ -93,17 +117,34 @@ impl Shard {
         if !known {
             // One id with two contents, accepted at two sites: the least hash is shown, both take effect.
             add_content(&mut row, op, hash);
-            self.apply_effects(tx, op)?;
-        } else {
+        }
+        if hidden {
+            hide_dot(&mut row, op.dot);
+        } else if op.request.kind.is_some() {
+            row.hidden = false;
+        }
+        let hides = row.hidden;
+        if known {
             // Its acceptor may have seen other tags than the first one's: what any of them removed is removed.
             // Additions are the request's own tag, which is there already, or was removed since.
-            self.apply_removals(tx, op)?;
+            for effect in effects(op).into_iter().filter(Effect::is_of_each_dot) {
+                self.apply_effect(tx, op, effect, hidden)?;
+            }
             if row.body.is_none() && old.hash[..] == hash {
                 row.body = op.body.clone();
             }
+        } else {
+            for effect in effects(op) {
+                let hidden = if effect.is_of_each_dot() { hidden } else { hides };
+                self.apply_effect(tx, op, effect, hidden)?;
+            }
         }
         self.put_request(tx, &op.request, Some(&old), &row);
-        Ok(RequestApplied { first_dot: false, event: None })
+        let shows_now = old.hidden && !row.hidden;
+        if shows_now {
+            self.place_additions(tx, op, false)?;
+        }
+        Ok(RequestApplied { first_dot: false, event: shows_now.then(|| frame(row.body.clone())) })
     }
 
     pub(super) fn put_request(
@@ -120,35 +161,29 @@ impl Shard {
         tx.put(&key, new);
     }
 
-    fn apply_effects(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<(), ViewError> {
-        effects(op).into_iter().try_for_each(|effect| self.apply_effect(tx, op, effect))
-    }
-
-    fn apply_removals(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<(), ViewError> {
-        let removes = |effect: &Effect<'_>| matches!(effect, Effect::Remove(_) | Effect::Member(_));
-        effects(op).into_iter().filter(removes).try_for_each(|effect| self.apply_effect(tx, op, effect))
-    }
-
-    fn apply_effect(&mut self, tx: &mut Tx<'_>, op: &Op, effect: Effect<'_>) -> Result<(), ViewError> {
+    /// `hidden`: whether the op, or what it adds, is hidden.
+    fn apply_effect(&mut self, tx: &mut Tx<'_>, op: &Op, effect: Effect<'_>, hidden: bool) -> Result<(), ViewError> {
+        let room = &op.request.room;
         match effect {
             Effect::Add(key) => {
                 let tag = self.tag_of(op);
-                self.change_element(tx, &op.request.room, key, |row| crdt::add_tag(row, tag))
+                self.change_element(tx, room, key, |row| crdt::add_tag(row, tag, hidden))
             }
-            Effect::Remove(key) => {
-                self.change_element(tx, &op.request.room, key, |row| crdt::remove_tags(row, &op.saw))
-            }
+            Effect::Remove(key) => self.change_element(tx, room, key, |row| crdt::remove_tags(row, &op.saw)),
             Effect::Write(key, marker, value) => {
                 let mut row: Option<wire::RegisterRow> = tx.get(&key)?;
                 let old = row.clone();
                 if crdt::write_register(&mut row, marker, &value) {
-                    self.put_register(tx, &op.request.room, &key, old.as_ref(), row.as_ref());
+                    self.put_register(tx, room, &key, old.as_ref(), row.as_ref());
                 }
                 Ok(())
             }
-            Effect::Member(user) => self.index_member(tx, &op.request.room, user),
+            Effect::Member(user) => self.index_member(tx, room, &user),
+            Effect::Grant(user, role) => self.grant(tx, op, user, role, hidden),
+            Effect::Revoke(user, revoked) => self.revoke(tx, op, user, &revoked),
+            Effect::Lift(user) => self.lift(tx, op, user, hidden),
             Effect::Purge(target, user) => {
-                self.plan_purge(tx, op.request.room, target, user);
+                self.plan_purge(tx, *room, target, user);
                 Ok(())
             }
         }
@@ -161,8 +196,8 @@ impl Shard {
         op.request.id
     }
 
-    /// Reads, changes and writes an element; an element without tags has no row.
-    fn change_element(
+    /// Reads, changes and writes an element; an element without anything in it has no row.
+    pub(super) fn change_element(
         &mut self,
         tx: &mut Tx<'_>,
         room: &RoomId,
@@ -186,11 +221,18 @@ impl Shard {
         new: &wire::ElementRow,
     ) {
         use causeway_protocol::Message;
-        let bytes = |row: &wire::ElementRow| (!row.tags.is_empty()).then(|| row.encode_to_vec());
-        self.account(tx, element_bucket(room), key, bytes(old).as_deref(), bytes(new).as_deref());
-        match bytes(new) {
-            Some(value) => tx.put_bytes(key, value.into()),
-            None => tx.delete(key),
+        let canonical = |row: &wire::ElementRow| (*row != wire::ElementRow::default()).then(|| canonical_element(row));
+        self.account(tx, element_bucket(room), key, canonical(old).as_deref(), canonical(new).as_deref());
+        if *new == wire::ElementRow::default() {
+            tx.delete(key);
+        } else {
+            tx.put_bytes(key, new.encode_to_vec().into());
+        }
+        if let Key::Member(room, user) = key
+            && !new.grants.is_empty()
+            && old.grants.is_empty()
+        {
+            tx.put_bytes(&Key::RoleHolder(*room, user.clone()), Bytes::new());
         }
     }
 
@@ -213,7 +255,8 @@ impl Shard {
     /// Keeps the user's list of rooms in step with the membership, and tells sessions of a change.
     pub(super) fn index_member(&mut self, tx: &mut Tx<'_>, room: &RoomId, user: &UserId) -> Result<(), ViewError> {
         let key = Key::UserRoom(user_hash(user), *room);
-        let member = tx.get_bytes(&Key::Member(*room, user.clone()))?.is_some();
+        let row: Option<wire::ElementRow> = tx.get(&Key::Member(*room, user.clone()))?;
+        let member = row.is_some_and(|row| !row.tags.is_empty());
         let listed = tx.get_bytes(&key)?.is_some();
         if member == listed {
             return Ok(());
@@ -277,7 +320,17 @@ fn new_request_row(op: &Op, hash: Hash16) -> wire::RequestRow {
         // A kind of a newer version is kept and carried, not shown.
         hidden: op.request.kind.is_none(),
         also: Vec::new(),
+        hidden_dots: Vec::new(),
     }
+}
+
+/// A revocation hides a dot: the request is hidden where no other shows.
+pub(super) fn hide_dot(row: &mut wire::RequestRow, dot: Dot) {
+    let place = |w: &wire::Dot| Dot::from_wire(w).ok();
+    if let Err(at) = row.hidden_dots.binary_search_by_key(&Some(dot), place) {
+        row.hidden_dots.insert(at, dot.to_wire());
+    }
+    row.hidden |= row.hidden_dots.len() == row.dots.len();
 }
 
 /// Adds a dot to a row's set.
@@ -296,6 +349,8 @@ fn add_content(row: &mut wire::RequestRow, op: &Op, hash: Hash16) {
         row.hash = hash;
         row.dots = old.dots;
         add_dot(row, op.dot);
+        row.hidden_dots = old.hidden_dots;
+        row.hidden |= old.hidden;
         row.also = old.also;
         row.also.push(old.hash);
     } else {
@@ -310,38 +365,67 @@ pub(super) fn reaction_key(request: &Request, user: &UserId) -> Option<Key> {
     Some(Key::Reaction(request.room, request.target()?, symbol.into(), user.clone()))
 }
 
-/// What the kinds do.
-fn effects(op: &Op) -> Vec<Effect<'_>> {
-    let Request { id, room, kind, .. } = &op.request;
-    let member = || Key::Member(*room, op.user.clone());
-    let register = |register, value| Effect::Write(Key::Register(*room, register), *id, value);
-    match kind {
-        Some(Kind::Create(create)) => vec![
-            register(Register::Open, Bytes::copy_from_slice(&[create.open.into()])),
-            register(Register::Name, Bytes::copy_from_slice(create.name.as_bytes())),
-            Effect::Add(member()),
-            Effect::Member(&op.user),
-        ],
-        Some(Kind::SetName(set)) => vec![register(Register::Name, Bytes::copy_from_slice(set.name.as_bytes()))],
-        // An invitation is used up by the join that saw it.
-        Some(Kind::Join(_)) => {
-            vec![Effect::Remove(Key::Invited(*room, op.user.clone())), Effect::Add(member()), Effect::Member(&op.user)]
-        }
-        Some(Kind::Leave(_)) => vec![Effect::Remove(member()), Effect::Member(&op.user)],
-        Some(Kind::Invite(invite)) => {
-            UserId::new(&invite.user).map(|user| Effect::Add(Key::Invited(*room, user))).into_iter().collect()
-        }
-        Some(Kind::Edit(_)) => op
-            .request
-            .target()
-            .map(|target| Effect::Add(Key::Edit(*room, target, *id, op.user.clone())))
-            .into_iter()
-            .collect(),
-        Some(Kind::Redact(_)) => op.request.target().map_or_else(Vec::new, |target| {
-            vec![Effect::Add(Key::Redaction(*room, target, op.user.clone())), Effect::Purge(target, &op.user)]
-        }),
-        Some(Kind::React(_)) => reaction_key(&op.request, &op.user).map(Effect::Add).into_iter().collect(),
-        Some(Kind::Unreact(_)) => reaction_key(&op.request, &op.user).map(Effect::Remove).into_iter().collect(),
-        Some(Kind::Message(_)) | None => Vec::new(),
+impl Effect<'_> {
+    /// Whether each acceptance has it, and not the request once.
+    fn is_of_each_dot(&self) -> bool {
+        !matches!(self, Effect::Add(_) | Effect::Write(..) | Effect::Purge(..))
     }
+}
+
+/// What the kinds do.
+pub(super) fn effects(op: &Op) -> Vec<Effect<'_>> {
+    let Request { id, room, kind, .. } = &op.request;
+    let Some(kind) = kind else { return Vec::new() };
+    let member = |user: &UserId| Key::Member(*room, user.clone());
+    let register = |register, value| Effect::Write(Key::Register(*room, register), *id, value);
+    let join = |user: &UserId| [Effect::Add(member(user)), Effect::Member(user.clone())];
+    let other = rights::target(kind).and_then(|user| UserId::new(user).ok());
+    let target = op.request.target();
+    match (kind, other, target) {
+        (Kind::Create(create), ..) => {
+            let policy = Policy { open: create.open, channel: create.channel };
+            let mut all = vec![
+                register(Register::Policy, Bytes::copy_from_slice(&[policy.to_byte()])),
+                register(Register::Name, Bytes::copy_from_slice(create.name.as_bytes())),
+            ];
+            all.extend(join(&op.user));
+            all.push(Effect::Grant(op.user.clone(), Role::Owner.number()));
+            all
+        }
+        (Kind::SetName(set), ..) => vec![register(Register::Name, Bytes::copy_from_slice(set.name.as_bytes()))],
+        // An invitation is used up by the join that saw it.
+        (Kind::Join(_), ..) => {
+            let invited = Effect::Remove(Key::Invited(*room, op.user.clone()));
+            std::iter::once(invited).chain(join(&op.user)).collect()
+        }
+        (Kind::Leave(_), ..) => vec![Effect::Remove(member(&op.user)), Effect::Member(op.user.clone())],
+        (Kind::Invite(_), Some(user), _) => vec![Effect::Add(Key::Invited(*room, user))],
+        (Kind::SetRole(set), Some(user), _) => {
+            let demoted = op.past.is_some();
+            let revoked = || Revoked { floor: set.role, ban: false, until_ms: 0 };
+            let revoke = demoted.then(|| Effect::Revoke(user.clone(), revoked()));
+            std::iter::once(Effect::Grant(user.clone(), set.role)).chain(revoke).collect()
+        }
+        (Kind::Kick(_), Some(user), _) => expel(*room, user, Revoked { floor: 0, ban: false, until_ms: 0 }),
+        (Kind::Ban(ban), Some(user), _) => expel(*room, user, Revoked { floor: 0, ban: true, until_ms: ban.until_ms }),
+        (Kind::LiftBan(_), Some(user), _) => vec![Effect::Lift(user)],
+        (Kind::Edit(_), _, Some(target)) => vec![Effect::Add(Key::Edit(*room, target, *id, op.user.clone()))],
+        (Kind::Redact(_), _, Some(target)) => {
+            vec![Effect::Add(Key::Redaction(*room, target, op.user.clone())), Effect::Purge(target, &op.user)]
+        }
+        (Kind::React(_), ..) => reaction_key(&op.request, &op.user).map(Effect::Add).into_iter().collect(),
+        (Kind::Unreact(_), ..) => reaction_key(&op.request, &op.user).map(Effect::Remove).into_iter().collect(),
+        // A message changes no element; an op of a newer or a broken site may lack what it is about.
+        _ => Vec::new(),
+    }
+}
+
+/// Membership and invitation go, as far as the accepting site saw them; what the user did meanwhile is hidden.
+fn expel<'a>(room: RoomId, user: UserId, revoked: Revoked) -> Vec<Effect<'a>> {
+    vec![
+        Effect::Remove(Key::Member(room, user.clone())),
+        Effect::Remove(Key::Invited(room, user.clone())),
+        Effect::Revoke(user.clone(), revoked),
+        Effect::Member(user),
+    ]
 }

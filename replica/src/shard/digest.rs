@@ -57,9 +57,20 @@ fn sum_of(domain: &str, parts: &[&[u8]]) -> u128 {
     u128::from_le_bytes(hash16(domain, parts))
 }
 
-/// A request's row as it is hashed: without its body, which can be purged.
+/// A request's row as it is hashed: without its body, which can be purged, and without what hides it, which ops of
+/// other buckets decide.
 pub(super) fn canonical_request(row: &wire::RequestRow) -> Bytes {
-    let bare = wire::RequestRow { body: None, ..row.clone() };
+    let bare = wire::RequestRow { body: None, hidden: false, hidden_dots: Vec::new(), ..row.clone() };
+    bare.encode_to_vec().into()
+}
+
+/// An element's row as it is hashed: whatever of it is hidden.
+pub(super) fn canonical_element(row: &wire::ElementRow) -> Bytes {
+    let mut bare = row.clone();
+    bare.tags.append(&mut bare.hidden);
+    bare.tags.sort_by_key(RequestId::from_wire);
+    bare.grants.iter_mut().for_each(|grant| grant.hidden = false);
+    bare.revocations.iter_mut().flat_map(|by| &mut by.lifts).for_each(|lift| lift.hidden = false);
     bare.encode_to_vec().into()
 }
 

@@ -16,6 +16,7 @@ mod ready;
 mod redact;
 mod release;
 mod repair;
+mod revoke;
 mod snapshot;
 mod status;
 mod truncate;

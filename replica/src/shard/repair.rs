@@ -8,7 +8,8 @@ use bytes::Bytes;
 use causeway_protocol::{Message, RoomId, Vector, wire};
 
 use super::Shard;
-use super::digest::{Bucket, canonical_request, element_bucket, request_bucket};
+use super::digest::{Bucket, canonical_element, canonical_request, element_bucket, request_bucket};
+use super::revoke::member_row;
 use super::tx::{Tx, corrupt};
 use crate::io::Outputs;
 use crate::key::{Key, prefix_range, shard_rooms_range};
@@ -73,7 +74,12 @@ impl Shard {
                     None => tx.delete(&key),
                 }
                 match &key {
-                    Key::Member(_, user) => self.index_member(tx, &room, user)?,
+                    Key::Member(_, user) => {
+                        self.index_member(tx, &room, user)?;
+                        if !member_row(tx, room, user)?.grants.is_empty() {
+                            tx.put_bytes(&Key::RoleHolder(room, user.clone()), Bytes::new());
+                        }
+                    }
                     Key::Redaction(_, target, user) => self.plan_purge(tx, room, *target, user),
                     _ => {}
                 }
@@ -101,7 +107,11 @@ impl Shard {
         let mut rows = MemView::default();
         for op in ops {
             let mut out = Outputs::default();
-            scratch.apply_request(&mut Tx::new(tx.now, &rows, &mut out), &op)?;
+            let mut scratch_tx = Tx::new(tx.now, &rows, &mut out);
+            // A revocation looks for what was done beyond its past among the ops that are applied.
+            scratch.applied.raise(op.dot);
+            scratch_tx.put_bytes(&Key::Op(room, op.dot), op.header.clone());
+            scratch.apply_request(&mut scratch_tx, &op)?;
             rows.apply(&out.batch);
         }
         Ok(rows)
@@ -120,7 +130,11 @@ impl Shard {
                         rows.push((Key::Request(room, id), canonical_request(&row)));
                     }
                     Some(element) if element.element_room().is_some_and(|room| element_bucket(&room) == number) => {
-                        rows.push((element, Bytes::copy_from_slice(value)));
+                        let value = match element {
+                            Key::Register(..) => Bytes::copy_from_slice(value),
+                            _ => canonical_element(&wire::ElementRow::decode(value).unwrap_or_default()),
+                        };
+                        rows.push((element, value));
                     }
                     _ => {}
                 }

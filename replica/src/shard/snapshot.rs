@@ -304,6 +304,8 @@ impl Shard {
                 let mut request =
                     wire::RequestRow::decode(row.value).map_err(|e| DecodeError::malformed("request row", &e))?;
                 request.dots.retain(|dot| Dot::from_wire(dot).is_ok_and(|dot| vector.covers(&dot)));
+                // Decided anew here, by what both sides know.
+                request.hidden_dots.clear();
                 if request.dots.is_empty() {
                     return Ok(());
                 }
@@ -408,7 +410,8 @@ impl Shard {
         let keys: std::collections::BTreeSet<&Bytes> = theirs.keys().chain(mine.keys()).collect();
         for bytes in keys {
             let key = Key::decode(Cf::Element, bytes).ok_or_else(|| corrupt(Cf::Element, "key does not decode"))?;
-            let (mine, theirs) = (mine.get(bytes).cloned(), theirs.get(bytes).cloned());
+            // Read again: a revocation that came with an earlier row may have changed this one.
+            let (mine, theirs) = (tx.get_bytes(&key)?, theirs.get(bytes).cloned());
             match &key {
                 Key::Register(..) => self.merge_register_row(tx, room, &key, mine, theirs)?,
                 _ => self.merge_element_row(tx, room, &key, mine, theirs)?,
@@ -453,7 +456,7 @@ impl Shard {
         let merged = if union {
             let mut merged = mine.clone();
             crdt::tags(&theirs).filter(|id| they_know(*id)).for_each(|id| {
-                crdt::add_tag(&mut merged, id);
+                crdt::add_tag(&mut merged, id, false);
             });
             merged
         } else {
@@ -461,6 +464,11 @@ impl Shard {
         };
         if merged != mine {
             self.put_element(tx, room, key, &mine, &merged);
+        }
+        if let Key::Member(_, user) = key {
+            for by in merged.revocations.iter().filter(|by| mine.revocations.iter().all(|known| known.dot != by.dot)) {
+                self.hide_done(tx, *room, user, by)?;
+            }
         }
         Ok(())
     }
@@ -534,6 +542,7 @@ impl Shard {
         if row.body.is_some() && self.is_redacted(tx, &request, &user)? {
             row.body = None;
         }
+        self.settle_merged(tx, &request, &user, &mut row)?;
         self.put_request(tx, &request, old.as_ref(), &row);
         let head_key = Key::Head(*room);
         let mut head: wire::HeadRow = tx.get(&head_key)?.unwrap_or_default();

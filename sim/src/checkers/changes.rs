@@ -113,7 +113,8 @@ impl Changes {
             match key {
                 Key::Reaction(_, target, symbol, user) => {
                     let row: wire::ElementRow = decode(value)?;
-                    let tags: BTreeSet<RequestId> = row.tags.iter().map(RequestId::from_wire).collect();
+                    // What hides some of them is another checker's.
+                    let tags = row.tags.iter().chain(&row.hidden).map(RequestId::from_wire).collect();
                     reactions.insert((target, symbol.into_string(), user.as_str().to_owned()), tags);
                 }
                 Key::Edit(_, target, id, user) => _ = edits.insert((target, id, user.as_str().to_owned())),

@@ -69,7 +69,8 @@ pub fn differences(stores: &[(SiteId, &MemView)]) -> Vec<String> {
         ),
         Cf::Element => format!(
             "{:?}",
-            wire::ElementRow::decode(value).map(|row| row.tags.iter().map(RequestId::from_wire).collect::<Vec<_>>())
+            wire::ElementRow::decode(value)
+                .map(|row| (row.tags.iter().chain(&row.hidden).map(RequestId::from_wire).collect::<Vec<_>>(), row))
         ),
         _ => format!("{value:?}"),
     };

@@ -51,7 +51,8 @@ impl Chains {
                 let Some(deps) = ops.deps(room.shard(shard_count), *dot) else { return Ok(()) };
                 for (cause, dots) in ops.of_room(room) {
                     let needed = dots.iter().any(|dot| deps.covers(dot));
-                    let excused = || dots.iter().any(|dot| chain.skipped.covers(dot));
+                    let skipped = || dots.iter().any(|dot| chain.skipped.covers(dot));
+                    let excused = || skipped() || ops.may_be_hidden(room.shard(shard_count), dots);
                     if needed && cause != id && !chain.shown.contains(cause) && !excused() {
                         return broken("causes are shown first", format!("client {client}: {id:?} before {cause:?}"));
                     }
@@ -78,11 +79,13 @@ impl Chains {
 
     /// "what was delivered up to a cursor is exactly what it covers". `complete`: nothing is on its way to this client
     /// in this room, so that the other direction holds too.
-    pub fn cover_exactly(&self, ops: &Ops, complete: impl Fn(usize, &RoomId) -> bool) -> Verdict {
+    /// What a revocation hides is shown to those who read before it came, and to nobody else.
+    pub fn cover_exactly(&self, ops: &Ops, shard_count: u16, complete: impl Fn(usize, &RoomId) -> bool) -> Verdict {
         for ((client, room), chain) in &self.chains {
             for (id, dots) in ops.of_room(*room) {
                 let covered = dots.iter().any(|dot| chain.cursor.covers(dot));
-                let excused = dots.iter().any(|dot| chain.skipped.covers(dot));
+                let skipped = dots.iter().any(|dot| chain.skipped.covers(dot));
+                let excused = skipped || ops.may_be_hidden(room.shard(shard_count), dots);
                 let shown = chain.committed.contains(id);
                 if covered && !shown && !excused {
                     let detail = format!("client {client} never saw {id:?} in {room:?}, which its cursor covers");

@@ -9,6 +9,7 @@ pub mod finals;
 pub mod leaving;
 pub mod ops;
 pub mod reads;
+pub mod rights;
 pub mod sends;
 pub mod truncation;
 

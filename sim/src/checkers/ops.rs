@@ -1,6 +1,6 @@
 //! What every replica writes: one op a dot for ever, no holes, causes first, clocks that rise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use causeway_protocol::{
@@ -9,6 +9,7 @@ use causeway_protocol::{
 use causeway_replica::key::{self, Key};
 use causeway_replica::view::{Batch, Cf, View};
 
+use super::rights::{Act, Model};
 use super::{Verdict, Violation, broken};
 
 /// An op as it was first seen anywhere.
@@ -26,7 +27,12 @@ pub struct OpFact {
     pub stamp: Stamp,
     /// What its site had applied, as the header codes it: what changed since the origin's op before.
     deps_delta: Vector,
+    /// What it does; `None` for a kind that is not known.
+    act: Option<Act>,
 }
+
+/// Of other acts than those that touch rights, so many to one that is checked.
+const PERMITTED_EVERY: usize = 6;
 
 /// All ops that any site ever wrote, and what each site has applied.
 #[derive(Default)]
@@ -35,6 +41,8 @@ pub struct Ops {
     by_request: BTreeMap<(RoomId, RequestId), Vec<Dot>>,
     full_deps: BTreeMap<(ShardId, Dot), Vector>,
     applied: BTreeMap<(SiteId, ShardId), Vector>,
+    /// Acceptances that a revocation hides, wherever both are known.
+    hidden: BTreeSet<(ShardId, Dot)>,
 }
 
 fn decode<M: Message + Default>(what: &'static str, bytes: &Bytes) -> Result<M, Violation> {
@@ -136,10 +144,52 @@ impl Ops {
             return broken("HLC rises strictly per origin", format!("{dot:?} has {stamp:?} after {before:?}"));
         }
         let deps_delta = vector_of(&header.deps)?;
-        let fact = OpFact { hash, room, id, user: header.user, stamp, deps_delta };
+        let act = Act::of(dot, bytes)?;
+        if let Some(act) = &act {
+            self.note_hiding(shard, room, act);
+        }
+        let fact = OpFact { hash, room, id, user: header.user, stamp, deps_delta, act };
         self.facts.insert((shard, dot), fact);
         self.by_request.entry((room, id)).or_default().push(dot);
         Ok(())
+    }
+
+    fn note_hiding(&mut self, shard: ShardId, room: RoomId, new: &Act) {
+        let mut hidden = Vec::new();
+        for act in self.acts_of(shard, room) {
+            hidden.extend(new.hides(act).then_some((shard, act.dot)));
+            hidden.extend(act.hides(new).then_some((shard, new.dot)));
+        }
+        self.hidden.extend(hidden);
+    }
+
+    /// Every act of a room that any site ever wrote.
+    pub fn acts_of(&self, shard: ShardId, room: RoomId) -> impl Iterator<Item = &Act> {
+        let dots = self.of_room(room).flat_map(|(_, dots)| dots);
+        dots.filter_map(move |dot| self.facts.get(&(shard, *dot)).and_then(|fact| fact.act.as_ref()))
+    }
+
+    /// Whether somebody's revocation hides any acceptance of a request: then not everybody is shown it.
+    pub fn may_be_hidden(&self, shard: ShardId, dots: &[Dot]) -> bool {
+        dots.iter().any(|dot| self.hidden.contains(&(shard, *dot)))
+    }
+
+    /// "no op is accepted against the accepting site's state", for what touches rights, and for every so-manieth other.
+    pub fn are_permitted(&mut self, shard: ShardId, room: RoomId) -> Result<u64, Violation> {
+        let acts: Vec<Act> = self.acts_of(shard, room).cloned().collect();
+        let mut checked = 0;
+        for (number, act) in acts.iter().enumerate() {
+            if !act.touches_rights() && number % PERMITTED_EVERY != 0 {
+                continue;
+            }
+            let Some(mut deps) = self.deps(shard, act.dot) else { continue };
+            if act.dot.seq > 1 {
+                deps.raise(Dot { seq: act.dot.seq - 1, ..act.dot });
+            }
+            Model::of(acts.iter().filter(|other| deps.covers(&other.dot))).permitted(act, &deps)?;
+            checked += 1;
+        }
+        Ok(checked)
     }
 
     /// What an op depends on; `None` while an op of its origin before it is not known.

@@ -8,6 +8,7 @@ use causeway_replica::read::{self, Durables};
 use causeway_replica::view::{Cf, MemView, View};
 
 use super::changes::Changes;
+use super::rights::{Model, acts_of};
 use super::sends::Sends;
 use super::{Verdict, Violation, broken, leaving};
 
@@ -51,10 +52,18 @@ impl Reader<'_> {
         let mut request = wire::HistoryRequest { room: room.to_wire(), from: None, forward, limit };
         let mut pages: Vec<Vec<RequestId>> = Vec::new();
         let changes = Changes::of_room(self.view, &room, Some(self.truth))?;
+        let acts = acts_of(self.view, &room)?;
+        let rights = Model::of(&acts);
         for _ in 0..PAGES_MAX {
             let Some(page) = self.page(&request)? else { return Ok(None) };
             page.events.iter().try_for_each(|event| changes.allow(self.site, event))?;
             let ids = self.check_page(&room, &page)?;
+            if let Some(hidden) = ids.iter().find(|id| !rights.shows(id)) {
+                return broken(
+                    "no op of a revoked user shows",
+                    format!("{:?} reads {hidden:?} in {room:?}", self.site),
+                );
+            }
             let edge = if forward { ids.last() } else { ids.first() };
             request.from = edge.map(|id| id.to_wire());
             pages.push(ids);
@@ -100,6 +109,8 @@ impl Reader<'_> {
         let marker = marker.ok().flatten().and_then(|row| wire::ReadRow::decode(row).ok()).unwrap_or_default();
         let marker = Vector::from_wire_opt(marker.vector.as_ref()).or_else(|e| broken("rows decode", e.to_string()))?;
         let durable = self.durables.durable(room.shard(self.shard_count));
+        let acts = acts_of(self.view, &room)?;
+        let rights = Model::of(&acts);
         let mut unread = BTreeSet::new();
         for (key, value) in self.view.family(Cf::Request) {
             let Some(Key::Request(of, id)) = Key::decode(Cf::Request, key) else { continue };
@@ -109,8 +120,9 @@ impl Reader<'_> {
             let row = wire::RequestRow::decode(value.clone()).or_else(|e| broken("rows decode", e.to_string()))?;
             let request = wire::Request::decode(row.request).or_else(|e| broken("rows decode", e.to_string()))?;
             let message = matches!(request.kind, Some(wire::request::Kind::Message(_)));
-            let dots: Vec<Dot> = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok()).collect();
-            let shows = dots.iter().any(|dot| durable.covers(dot)) && !row.hidden;
+            let dots = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok());
+            let dots: Vec<Dot> = dots.filter(|dot| !rights.is_hidden(dot)).collect();
+            let shows = dots.iter().any(|dot| durable.covers(dot));
             if message && shows && !dots.iter().any(|dot| marker.covers(dot)) {
                 unread.insert(id);
             }

@@ -10,6 +10,7 @@ use causeway_replica::key::{Key, Register};
 use causeway_replica::view::{Batch, Cf, View};
 
 use super::changes::subject;
+use super::rights::{self, Model, acts_of};
 use super::{Verdict, broken};
 use crate::queue::{Micros, SECOND};
 use crate::sites::Process;
@@ -63,6 +64,8 @@ struct Held {
     member: bool,
     /// What the request names is not a message, or not the user's own where it must be.
     wrong_target: bool,
+    /// The user has no right to it.
+    no_right: bool,
 }
 
 impl Sends {
@@ -161,13 +164,15 @@ impl Sends {
         self.acked_by.iter().filter(|(_, by)| by.len() > 1).map(|(place, _)| place)
     }
 
-    fn held(&self, room: RoomId, id: RequestId, view: &dyn View) -> Held {
-        let row = |key: Key| matches!(view.get(key.family(), &key.encode()), Ok(Some(_)));
+    fn held(&self, room: RoomId, id: RequestId, view: &dyn View, now_ms: u64) -> Held {
+        let row = |key: Key| view.get(key.family(), &key.encode()).ok().flatten();
         let sent = self.sent.get(&(room, id));
+        let member = |row: Bytes| wire::ElementRow::decode(row).is_ok_and(|row| !row.tags.is_empty());
         Held {
-            room: row(Key::Register(room, Register::Open)),
-            member: sent.is_some_and(|sent| row(Key::Member(room, sent.user.clone()))),
+            room: row(Key::Register(room, Register::Policy)).is_some(),
+            member: sent.is_some_and(|sent| row(Key::Member(room, sent.user.clone())).is_some_and(member)),
             wrong_target: sent.is_some_and(|sent| has_wrong_target(room, sent, view)),
+            no_right: sent.is_some_and(|sent| has_no_right(room, sent, view, now_ms)),
         }
     }
 
@@ -177,12 +182,13 @@ impl Sends {
         site: SiteId,
         refusals: impl Iterator<Item = (SessionId, RequestId)>,
         view: &dyn View,
+        now: Now,
     ) {
         self.before.clear();
         self.touched.clear();
         for (session, id) in refusals {
             if let Some(room) = self.rooms.get(&(site, session, id)) {
-                let held = self.held(*room, id, view);
+                let held = self.held(*room, id, view, now.wall_ms);
                 self.before.insert((site, session, id), held);
             }
         }
@@ -204,10 +210,13 @@ impl Sends {
         self.answered(by.site, by.session, by.id)?;
         let unjust = |why: &str| broken(TAKES, format!("{:?} refuses {:?} as {:?}: {why}", by.site, by.id, by.code));
         let Some(sent) = self.sent.get(&(room, by.id)) else { return unjust("it was never sent") };
-        if self.touched.contains(&(room, sent.user.clone())) {
+        // A right to do something to somebody rests on other members' rows, too.
+        let on_others = is_about_somebody(sent) && self.touched.iter().any(|(of, _)| *of == room);
+        if on_others || self.touched.contains(&(room, sent.user.clone())) {
             return Ok(());
         }
-        let (before, after) = (self.before.get(&place).copied().unwrap_or_default(), self.held(room, by.id, view));
+        let (before, after) =
+            (self.before.get(&place).copied().unwrap_or_default(), self.held(room, by.id, view, by.now.wall_ms));
         match by.code {
             // What is published now, while effects are carried out in order, is what the step saw.
             Code::NotReady if process.is_ready() => unjust("its shards are ready"),
@@ -221,6 +230,7 @@ impl Sends {
             Code::UnknownRoom if before.room && after.room => unjust("it knows the room"),
             Code::UnknownRoom => Ok(()),
             Code::NotPermitted if before.wrong_target || after.wrong_target => Ok(()),
+            Code::NotPermitted if before.no_right || after.no_right => Ok(()),
             Code::NotPermitted if before.member && after.member => unjust("the user is a member"),
             Code::NotPermitted => Ok(()),
             _ => unjust(by.detail),
@@ -273,6 +283,19 @@ fn has_wrong_target(room: RoomId, sent: &Sent, view: &dyn View) -> bool {
     let Some(row) = row.and_then(|row| wire::RequestRow::decode(row).ok()) else { return false };
     let of = wire::Request::decode(row.request).ok().and_then(|request| request.kind);
     !matches!(of, Some(Kind::Message(_))) || (must_be_own && row.user != sent.user.as_str())
+}
+
+fn is_about_somebody(sent: &Sent) -> bool {
+    let kind = wire::Request::decode(sent.request.clone()).ok().and_then(|request| request.kind);
+    kind.is_some_and(|kind| rights::target(&kind).is_some())
+}
+
+/// Whether the ops in a store give a user no right to a request.
+fn has_no_right(room: RoomId, sent: &Sent, view: &dyn View, now_ms: u64) -> bool {
+    let kind = wire::Request::decode(sent.request.clone()).ok().and_then(|request| request.kind);
+    let (Some(kind), Ok(acts)) = (kind, acts_of(view, &room)) else { return false };
+    let model = Model::of(&acts);
+    model.may(sent.user.as_str(), &kind, now_ms).is_err() || model.is_full(sent.user.as_str())
 }
 
 /// A refusal as it leaves.

@@ -7,6 +7,8 @@ mod changes;
 mod cut_off;
 mod failover;
 mod old_disk;
+mod reader;
+mod rights;
 mod slow_reader;
 mod smoke;
 mod system;

@@ -8,11 +8,11 @@ use causeway_protocol::{
     wire::request::Kind,
 };
 
+use crate::Shard;
 use crate::io::{Alarm, Input, Now, Output, Outputs, SessionId, ShardConfig, Submission, Ticket};
 use crate::key::{Key, user_hash};
 use crate::request::body_hash;
 use crate::view::{Batch, Cf, MemView, View};
-use crate::{Shard, crdt};
 
 pub const A: SiteId = SiteId(1);
 pub const B: SiteId = SiteId(2);
@@ -245,7 +245,14 @@ impl Cluster {
     }
 
     pub fn create(&mut self, at: SiteId, user: &UserId, open: bool) -> RoomId {
-        let wish = self.wish(user, None, Kind::Create(wire::Create { name: "room".into(), open }));
+        let wish = self.wish(user, None, Kind::Create(wire::Create { name: "room".into(), open, channel: false }));
+        self.submit(at, &wish);
+        wish.room
+    }
+
+    pub fn create_channel(&mut self, at: SiteId, user: &UserId) -> RoomId {
+        let create = wire::Create { name: "channel".into(), open: true, channel: true };
+        let wish = self.wish(user, None, Kind::Create(create));
         self.submit(at, &wish);
         wish.room
     }
@@ -323,7 +330,7 @@ impl Site {
 
     pub fn is_member(&self, room: RoomId, user: &UserId) -> bool {
         let row = self.rows.get(Cf::Element, &Key::Member(room, user.clone()).encode()).unwrap();
-        let member = row.is_some_and(|v| crdt::tags(&wire::ElementRow::decode(v).unwrap()).next().is_some());
+        let member = row.is_some_and(|v| !wire::ElementRow::decode(v).unwrap().tags.is_empty());
         let listed = self.rows.get(Cf::Head, &Key::UserRoom(user_hash(user), room).encode()).unwrap().is_some();
         assert_eq!(member, listed, "the index follows the membership");
         member

@@ -4,5 +4,6 @@ mod changes;
 mod cluster;
 mod one;
 mod rejoin;
+mod rights;
 mod three;
 mod two;

@@ -1,0 +1,134 @@
+//! Who may do what in a room, and what a revocation takes: the one place in the code. docs/RIGHTS.md has it in words.
+
+use causeway_protocol::{Dot, RequestId, Role, Vector, wire, wire::request::Kind};
+
+/// The least role for a request of a member; what depends on a target comes on top, in [`check_target`].
+pub fn required(kind: &Kind, channel: bool) -> Role {
+    match kind {
+        Kind::Message(_) | Kind::Edit(_) | Kind::React(_) => Role::Member,
+        Kind::Invite(_) | Kind::SetName(_) if channel => Role::Moderator,
+        Kind::Invite(_) | Kind::SetName(_) => Role::Member,
+        Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) => Role::Moderator,
+        Kind::SetRole(_) => Role::Admin,
+        Kind::Create(_) | Kind::Join(_) | Kind::Leave(_) | Kind::Redact(_) | Kind::Unreact(_) => Role::Reader,
+    }
+}
+
+/// The other user whom a request is about.
+pub fn target(kind: &Kind) -> Option<&str> {
+    match kind {
+        Kind::Invite(wire::Invite { user })
+        | Kind::SetRole(wire::SetRole { user, .. })
+        | Kind::Kick(wire::Kick { user, .. })
+        | Kind::Ban(wire::Ban { user, .. })
+        | Kind::LiftBan(wire::LiftBan { user }) => Some(user),
+        _ => None,
+    }
+}
+
+/// Whether somebody with a role, who has at least the required one, may do this to somebody with that role (`None`: not
+/// a member). The error says what is missing.
+pub fn check_target(kind: &Kind, role: Role, target: Option<Role>, given_by: u32) -> Result<(), String> {
+    let below = target.is_none_or(|target| target < role);
+    match kind {
+        Kind::Kick(_) if target.is_none() => Err("user is not a member of the room".to_owned()),
+        Kind::Kick(_) | Kind::Ban(_) if !below => Err("the role of user is not below yours".to_owned()),
+        Kind::SetRole(set) => {
+            let Some(new) = Role::from_number(set.role) else { return Err("role must be 1 to 5".to_owned()) };
+            if target.is_none() {
+                return Err("user is not a member of the room".to_owned());
+            }
+            if role < Role::Owner && !(below && new < role) {
+                return Err("a role can be given below one's own only, to somebody below".to_owned());
+            }
+            if given_by > role.number() {
+                return Err("a higher role gave user the present one".to_owned());
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a revocation takes from its target: ops of these kinds are hidden, by [`hides`]. `floor`: the role that is
+/// left; `None` after a kick or a ban.
+fn takes(floor: Option<Role>, op: &Act<'_>) -> bool {
+    match op.kind {
+        // A demotion is a removal: it stands.
+        Kind::SetRole(_) => !op.revokes,
+        Kind::LiftBan(_) => true,
+        Kind::Message(_) | Kind::Edit(_) | Kind::React(_) | Kind::Invite(_) => floor <= Some(Role::Reader),
+        Kind::Join(_) => floor.is_none(),
+        Kind::Create(_)
+        | Kind::SetName(_)
+        | Kind::Leave(_)
+        | Kind::Redact(_)
+        | Kind::Unreact(_)
+        | Kind::Kick(_)
+        | Kind::Ban(_) => false,
+    }
+}
+
+/// What of an op decides whether a revocation of its user hides it.
+#[derive(Clone, Copy, Debug)]
+pub struct Act<'a> {
+    /// The request.
+    pub id: RequestId,
+    /// Which acceptance of it.
+    pub dot: Dot,
+    /// What it is.
+    pub kind: &'a Kind,
+    /// The revocations of its user that its accepting site knew.
+    pub aware: &'a [RequestId],
+    /// Whether it takes rights away itself.
+    pub revokes: bool,
+}
+
+/// Whether a revocation hides an op of its target: a rule over the two alone, so that it comes out the same in
+/// whichever order they are applied.
+pub fn hides(by: &wire::Revocation, op: &Act<'_>) -> bool {
+    let Some(revocation) = by.id.as_ref().map(RequestId::from_wire) else { return false };
+    let past = Vector::from_wire_opt(by.past.as_ref()).unwrap_or_default();
+    revocation != op.id
+        && !past.covers(&op.dot)
+        && !op.aware.contains(&revocation)
+        && takes(Role::from_number(by.floor), op)
+}
+
+/// A user's role, by the user's row; `None` where the user is not a member.
+pub fn role_of(row: &wire::ElementRow, channel: bool) -> Option<Role> {
+    if row.tags.is_empty() {
+        return None;
+    }
+    let role = grant_of(row).and_then(|grant| Role::from_number(grant.role));
+    Some(role.unwrap_or(if channel { Role::Reader } else { Role::Member }))
+}
+
+/// The role of the one who gave the present role; 0 where nobody did.
+pub fn given_by(row: &wire::ElementRow) -> u32 {
+    grant_of(row).map_or(0, |grant| grant.rank)
+}
+
+/// The given role that holds: of those given to a join that still holds, the one by the highest giver.
+fn grant_of(row: &wire::ElementRow) -> Option<&wire::Grant> {
+    let holds = |grant: &&wire::Grant| !grant.hidden && grant.saw.iter().any(|tag| row.tags.contains(tag));
+    row.grants.iter().filter(holds).max_by_key(|grant| (grant.rank, grant.id.as_ref().map(RequestId::from_wire)))
+}
+
+/// The bans of a user that nobody has lifted.
+pub fn bans_of(row: &wire::ElementRow) -> impl Iterator<Item = &wire::Revocation> {
+    row.revocations.iter().filter(|by| by.ban && by.lifts.iter().all(|lift| lift.hidden))
+}
+
+/// The ids of a user's revocations, each once, in order.
+pub fn revocations_of(row: &wire::ElementRow) -> Vec<RequestId> {
+    let ids = row.revocations.iter().filter_map(|by| by.id.as_ref().map(RequestId::from_wire));
+    let mut ids: Vec<RequestId> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+#[cfg(test)]
+#[path = "rights_tests.rs"]
+mod tests;

@@ -1,0 +1,397 @@
+//! Roles, kicks, bans and what they hide, folded from a room's ops by docs/RIGHTS.md alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow::Continue;
+
+use bytes::Bytes;
+use causeway_protocol::wire::request::Kind;
+use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, Stamp, Vector, wire};
+use causeway_replica::key::{Key, prefix_range};
+use causeway_replica::view::{Cf, View};
+
+use super::{Verdict, Violation, broken};
+
+const SHOWN: &str = "the visible set is what the hide rule makes of the history";
+const PERMITTED: &str = "no op is accepted against the accepting site's state";
+/// How far a site's clock at acceptance may be from its op's stamp, ms, when a ban's end is judged.
+const CLOCK_SLACK_MS: u64 = 2_000;
+
+const READER: u32 = 1;
+const MEMBER: u32 = 2;
+const MODERATOR: u32 = 3;
+const ADMIN: u32 = 4;
+const OWNER: u32 = 5;
+
+/// One acceptance of a request.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// Which.
+    pub dot: Dot,
+    /// The request.
+    pub id: RequestId,
+    /// Who asked.
+    pub user: String,
+    /// What.
+    pub kind: Kind,
+    /// The accepting site's clock.
+    pub stamp: Stamp,
+    saw: BTreeSet<RequestId>,
+    aware: BTreeSet<RequestId>,
+    past: Option<Vector>,
+    rank: u32,
+}
+
+fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Violation> {
+    M::decode(bytes).or_else(|e| broken("rows decode", e.to_string()))
+}
+
+fn ids(list: &[wire::RequestId]) -> BTreeSet<RequestId> {
+    list.iter().map(RequestId::from_wire).collect()
+}
+
+impl Act {
+    /// Of an op's header; `None` for a kind that this version does not know.
+    pub fn of(dot: Dot, header: &Bytes) -> Result<Option<Self>, Violation> {
+        let w: wire::Header = decode(header.clone())?;
+        let request: wire::Request = decode(w.request)?;
+        let (Some(kind), Some(id)) = (request.kind, request.id) else { return Ok(None) };
+        let past =
+            w.past.as_ref().map(Vector::from_wire).transpose().or_else(|e| broken("rows decode", e.to_string()))?;
+        let (saw, aware) = (ids(&w.saw), ids(&w.aware));
+        let id = RequestId::from_wire(&id);
+        Ok(Some(Self { dot, id, user: w.user, kind, stamp: Stamp(w.stamp), saw, aware, past, rank: w.rank }))
+    }
+
+    /// Whether it gives or takes rights.
+    pub fn touches_rights(&self) -> bool {
+        matches!(self.kind, Kind::SetRole(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) | Kind::Join(_))
+    }
+
+    /// Its name in the coverage.
+    pub fn what(&self) -> &'static str {
+        match &self.kind {
+            Kind::Kick(_) => "kick accepted",
+            Kind::Ban(_) => "ban accepted",
+            Kind::LiftBan(_) => "ban lifted",
+            Kind::SetRole(_) if self.past.is_some() => "demotion",
+            Kind::SetRole(_) => "role given",
+            _ => "other op",
+        }
+    }
+
+    /// Whom it is about.
+    fn target(&self) -> &str {
+        target(&self.kind).unwrap_or_default()
+    }
+
+    /// Whether it takes rights away from its target, and hides that other act of the target's.
+    pub fn hides(&self, other: &Act) -> bool {
+        let Some(past) = &self.past else { return false };
+        let demoted_to = if let Kind::SetRole(set) = &self.kind { Some(set.role) } else { None };
+        let writes = demoted_to.is_none_or(|role| role == READER);
+        let taken = match &other.kind {
+            Kind::Join(_) => demoted_to.is_none(),
+            Kind::Message(_) | Kind::Edit(_) | Kind::React(_) | Kind::Invite(_) => writes,
+            Kind::SetRole(_) => other.past.is_none(),
+            Kind::LiftBan(_) => true,
+            _ => false,
+        };
+        let unaware = !past.covers(&other.dot) && !other.aware.contains(&self.id);
+        taken && unaware && self.target() == other.user && self.id != other.id
+    }
+}
+
+/// Whom a request is about.
+pub fn target(kind: &Kind) -> Option<&str> {
+    Some(match kind {
+        Kind::SetRole(set) => &set.user,
+        Kind::Kick(kick) => &kick.user,
+        Kind::Ban(ban) => &ban.user,
+        Kind::LiftBan(lift) => &lift.user,
+        Kind::Invite(invite) => &invite.user,
+        _ => return None,
+    })
+}
+
+/// A room, folded from acts in any order.
+pub struct Model<'a> {
+    acts: Vec<&'a Act>,
+    hidden: BTreeSet<Dot>,
+    shown: BTreeSet<RequestId>,
+}
+
+/// The acts of a room that a store holds.
+pub fn acts_of(view: &dyn View, room: &RoomId) -> Result<Vec<Act>, Violation> {
+    let (start, end) = prefix_range(&room.0);
+    let mut rows = Vec::new();
+    let _ = view.scan(Cf::Op, &start, &end, &mut |key, value| {
+        if let Some(Key::Op(_, dot)) = Key::decode(Cf::Op, key) {
+            rows.push((dot, Bytes::copy_from_slice(value)));
+        }
+        Continue(())
+    });
+    let acts: Result<Vec<Option<Act>>, Violation> = rows.into_iter().map(|(dot, row)| Act::of(dot, &row)).collect();
+    Ok(acts?.into_iter().flatten().collect())
+}
+
+impl<'a> Model<'a> {
+    /// Of these acts.
+    pub fn of(acts: impl IntoIterator<Item = &'a Act>) -> Self {
+        let acts: Vec<&Act> = acts.into_iter().collect();
+        let revoking: Vec<&Act> = acts.iter().copied().filter(|act| act.past.is_some()).collect();
+        let is_hidden = |act: &&&Act| revoking.iter().any(|by| by.hides(act));
+        let hidden: BTreeSet<Dot> = acts.iter().filter(is_hidden).map(|act| act.dot).collect();
+        let shown = acts.iter().filter(|act| !hidden.contains(&act.dot)).map(|act| act.id).collect();
+        Self { acts, hidden, shown }
+    }
+
+    /// Whether a request shows.
+    pub fn shows(&self, id: &RequestId) -> bool {
+        self.shown.contains(id)
+    }
+
+    /// Whether a revocation hides an acceptance.
+    pub fn is_hidden(&self, dot: &Dot) -> bool {
+        self.hidden.contains(dot)
+    }
+
+    /// Hidden acceptances.
+    pub fn hidden_count(&self) -> u64 {
+        self.hidden.len() as u64
+    }
+
+    /// What adds, less what acts that match say that they saw.
+    fn alive(&self, adds: impl Fn(&Act) -> bool, removes: impl Fn(&Act) -> bool) -> BTreeSet<RequestId> {
+        let mut tags: BTreeSet<RequestId> = self.acts.iter().filter(|act| adds(act)).map(|act| act.id).collect();
+        self.acts.iter().filter(|act| removes(act)).flat_map(|act| &act.saw).for_each(|id| _ = tags.remove(id));
+        tags
+    }
+
+    /// The joins of a user that nobody removed, hidden ones too.
+    fn joins(&self, user: &str) -> BTreeSet<RequestId> {
+        self.alive(
+            |act| act.user == user && matches!(act.kind, Kind::Join(_) | Kind::Create(_)),
+            |act| {
+                (act.user == user && matches!(act.kind, Kind::Leave(_)))
+                    || (act.target() == user && matches!(act.kind, Kind::Kick(_) | Kind::Ban(_)))
+            },
+        )
+    }
+
+    fn invitations(&self, user: &str) -> BTreeSet<RequestId> {
+        self.alive(
+            |act| act.target() == user && matches!(act.kind, Kind::Invite(_)),
+            |act| {
+                (act.user == user && matches!(act.kind, Kind::Join(_)))
+                    || (act.target() == user && matches!(act.kind, Kind::Kick(_) | Kind::Ban(_)))
+            },
+        )
+    }
+
+    fn reactions(&self, target: RequestId, symbol: &str, user: &str) -> BTreeSet<RequestId> {
+        let is = |id: &Option<wire::RequestId>, s: &str| {
+            s == symbol && id.as_ref().map(RequestId::from_wire) == Some(target)
+        };
+        self.alive(
+            |act| act.user == user && matches!(&act.kind, Kind::React(react) if is(&react.target, &react.symbol)),
+            |act| act.user == user && matches!(&act.kind, Kind::Unreact(un) if is(&un.target, &un.symbol)),
+        )
+    }
+
+    fn is_channel(&self) -> bool {
+        self.acts.iter().any(|act| matches!(&act.kind, Kind::Create(create) if create.channel))
+    }
+
+    fn is_open(&self) -> bool {
+        self.acts.iter().any(|act| matches!(&act.kind, Kind::Create(create) if create.open))
+    }
+
+    /// The given role that holds, and its giver's.
+    fn given(&self, user: &str) -> Option<(u32, u32)> {
+        let joins: BTreeSet<RequestId> = self.joins(user).into_iter().filter(|id| self.shows(id)).collect();
+        let grant = |act: &&&Act| match &act.kind {
+            Kind::Create(_) if act.user == user && joins.contains(&act.id) => Some((OWNER, act.id, OWNER)),
+            Kind::SetRole(set) if set.user == user && !self.hidden.contains(&act.dot) => {
+                (!joins.is_disjoint(&act.saw)).then_some((act.rank, act.id, set.role))
+            }
+            _ => None,
+        };
+        let best = self.acts.iter().filter_map(|act| grant(&act)).max();
+        best.map(|(rank, _, role)| (role, rank))
+    }
+
+    /// A user's role; 0 where the user is not a member.
+    pub fn role(&self, user: &str) -> u32 {
+        if !self.joins(user).iter().any(|id| self.shows(id)) {
+            return 0;
+        }
+        let joined = if self.is_channel() { READER } else { MEMBER };
+        self.given(user).map_or(joined, |(role, _)| role)
+    }
+
+    /// Who acts as owner where nobody is one.
+    fn acting_owner(&self) -> Option<&str> {
+        let users: BTreeSet<&str> = self.acts.iter().map(|act| act.user.as_str()).collect();
+        let members: Vec<(u32, &str)> =
+            users.into_iter().map(|user| (self.role(user), user)).filter(|(role, _)| *role > 0).collect();
+        let highest = members.iter().map(|(role, _)| *role).max()?;
+        match highest {
+            OWNER => None,
+            MODERATOR.. => members.iter().find(|(role, _)| *role == highest).map(|(_, user)| *user),
+            _ => members.first().map(|(_, user)| *user),
+        }
+    }
+
+    /// Unlifted bans of a user: their ids and ends.
+    fn bans(&self, user: &str) -> Vec<(RequestId, u64)> {
+        let lifted: BTreeSet<RequestId> = self
+            .acts
+            .iter()
+            .filter(|act| matches!(&act.kind, Kind::LiftBan(lift) if lift.user == user) && !self.is_hidden(&act.dot))
+            .flat_map(|act| act.saw.iter().copied())
+            .collect();
+        let ban = |act: &&Act| match &act.kind {
+            Kind::Ban(ban) if ban.user == user && !lifted.contains(&act.id) => Some((act.id, ban.until_ms)),
+            _ => None,
+        };
+        self.acts.iter().filter_map(ban).collect()
+    }
+
+    fn revocations(&self, user: &str) -> BTreeSet<RequestId> {
+        self.acts.iter().filter(|act| act.past.is_some() && act.target() == user).map(|act| act.id).collect()
+    }
+
+    fn is_banned(&self, user: &str, at_ms: u64) -> bool {
+        self.bans(user).iter().any(|(_, until)| *until == 0 || *until > at_ms)
+    }
+
+    /// Whether a user may make a request here, at a time; the giver's role where it gives one.
+    pub fn may(&self, user: &str, kind: &Kind, at_ms: u64) -> Result<u32, String> {
+        let mut role = self.role(user);
+        let other = target(kind).unwrap_or_default();
+        let (theirs, given_by) = (self.role(other), self.given(other).map_or(0, |(_, rank)| rank));
+        if let Kind::SetRole(set) = kind
+            && other == user
+            && set.role < role
+        {
+            return Ok(role.max(given_by));
+        }
+        let allowed = |role: u32| match kind {
+            Kind::Create(_) | Kind::Leave(_) => true,
+            Kind::Join(_) => {
+                let invited = self.invitations(user).iter().any(|id| self.shows(id));
+                !self.is_banned(user, at_ms) && (self.is_open() || invited || role > 0)
+            }
+            Kind::Redact(_) | Kind::Unreact(_) => role >= READER,
+            Kind::Message(_) | Kind::Edit(_) | Kind::React(_) => role >= MEMBER,
+            Kind::SetName(_) | Kind::Invite(_) => {
+                let least = if self.is_channel() { MODERATOR } else { MEMBER };
+                role >= least && !(matches!(kind, Kind::Invite(_)) && self.is_banned(other, at_ms))
+            }
+            Kind::Kick(_) => role >= MODERATOR && theirs > 0 && theirs < role,
+            Kind::Ban(_) => role >= MODERATOR && theirs < role,
+            Kind::LiftBan(_) => role >= MODERATOR && !self.bans(other).is_empty(),
+            Kind::SetRole(set) => {
+                let below = theirs < role && set.role < role && given_by <= role;
+                theirs > 0 && (role == OWNER || (role >= ADMIN && below))
+            }
+        };
+        if role > 0 && !allowed(role) && allowed(OWNER) && self.acting_owner() == Some(user) {
+            role = OWNER;
+        }
+        match allowed(role) {
+            true => Ok(role),
+            false => Err(format!("{user} has role {role}, {other:?} has {theirs} by {given_by}")),
+        }
+    }
+
+    /// Whether a user has as many revocations or given roles as a room takes.
+    pub fn is_full(&self, user: &str) -> bool {
+        let given = self.acts.iter().filter(|act| matches!(&act.kind, Kind::SetRole(set) if set.user == user)).count();
+        let revoked = self.acts.iter().filter(|act| act.past.is_some() && act.target() == user).count();
+        given + 2 > causeway_protocol::limits::GRANTS_PER_USER_MAX
+            || revoked + 2 > causeway_protocol::limits::REVOCATIONS_PER_USER_MAX
+    }
+
+    /// "no op is accepted against the accepting site's state". `self`: what the site had applied then, in full `deps`.
+    pub fn permitted(&self, act: &Act, deps: &Vector) -> Verdict {
+        let at_ms = act.stamp.ms();
+        // The stamp is the site's clock or later. A ban that ends about then may be judged either way.
+        let unsure =
+            |user: &str| self.bans(user).iter().any(|(_, until)| *until > 0 && until.abs_diff(at_ms) < CLOCK_SLACK_MS);
+        let fuzzy = unsure(&act.user) || unsure(act.target());
+        let role = match self.may(&act.user, &act.kind, at_ms) {
+            Ok(role) => role,
+            Err(_) if fuzzy => return Ok(()),
+            Err(why) => return broken(PERMITTED, format!("{act:?}: {why}")),
+        };
+        let aware = self.revocations(&act.user);
+        if act.aware != aware {
+            return broken(PERMITTED, format!("{act:?} should be aware of {aware:?}"));
+        }
+        if matches!(act.kind, Kind::SetRole(_)) && act.rank != role {
+            return broken(PERMITTED, format!("{act:?} should have rank {role}"));
+        }
+        let revokes = match &act.kind {
+            Kind::Kick(_) | Kind::Ban(_) => true,
+            Kind::SetRole(set) => set.role < self.role(&set.user),
+            _ => false,
+        };
+        match &act.past {
+            Some(past) if revokes && past == deps => Ok(()),
+            None if !revokes => Ok(()),
+            past => broken(PERMITTED, format!("{act:?} has past {past:?} of {deps:?}, and revokes: {revokes}")),
+        }
+    }
+
+    /// When all is healed: rows hide what the rule hides, and nothing else.
+    pub fn settled(&self, site: SiteId, view: &dyn View, room: &RoomId) -> Verdict {
+        let (start, end) = prefix_range(&room.0);
+        for cf in [Cf::Request, Cf::Element] {
+            let mut rows = BTreeMap::new();
+            let _ = view.scan(cf, &start, &end, &mut |key, value| {
+                rows.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+                Continue(())
+            });
+            for (key, value) in rows {
+                match Key::decode(cf, &key) {
+                    Some(Key::Request(_, id)) => self.hides_right(site, id, &decode(value)?)?,
+                    Some(key) => self.lists_right(site, &key, value)?,
+                    None => return broken("rows decode", format!("{key:?}")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hides_right(&self, site: SiteId, id: RequestId, row: &wire::RequestRow) -> Verdict {
+        let dots =
+            |list: &[wire::Dot]| -> BTreeSet<Dot> { list.iter().filter_map(|d| Dot::from_wire(d).ok()).collect() };
+        let hidden: BTreeSet<Dot> = dots(&row.dots).into_iter().filter(|dot| self.is_hidden(dot)).collect();
+        if dots(&row.hidden_dots) == hidden && row.hidden != self.shows(&id) {
+            return Ok(());
+        }
+        let detail =
+            format!("{site:?} {id:?}: hidden {}, {:?}; the rule hides {hidden:?}", row.hidden, row.hidden_dots);
+        broken(SHOWN, detail)
+    }
+
+    fn lists_right(&self, site: SiteId, key: &Key, value: Bytes) -> Verdict {
+        let alive = match key {
+            Key::Member(_, user) => self.joins(user.as_str()),
+            Key::Invited(_, user) => self.invitations(user.as_str()),
+            Key::Reaction(_, target, symbol, user) => self.reactions(*target, symbol, user.as_str()),
+            _ => return Ok(()),
+        };
+        let row: wire::ElementRow = decode(value)?;
+        let (shown, hidden): (BTreeSet<_>, BTreeSet<_>) = alive.into_iter().partition(|id| self.shows(id));
+        if ids(&row.tags) == shown && ids(&row.hidden) == hidden {
+            return Ok(());
+        }
+        broken(SHOWN, format!("{site:?} {key:?}: {row:?}; the rule shows {shown:?} and hides {hidden:?}"))
+    }
+}
+
+#[cfg(test)]
+#[path = "rights_tests.rs"]
+mod tests;

@@ -1,0 +1,53 @@
+//! Those who may give roles, kick, ban and lift bans; now and then somebody who may not tries.
+
+use causeway_client::machine::Wish;
+use causeway_protocol::wire::request::Kind;
+use causeway_protocol::{Role, RoomId, UserId, wire};
+
+use crate::checkers::rights::{Model, acts_of};
+use crate::world::{Step, World};
+
+/// Of a hundred deeds without a right to them, those that are tried all the same: a refused one waits in the outbox.
+const TRIES_PERCENT: u64 = 1;
+/// Throws of the dice for one deed.
+const ATTEMPTS: usize = 5;
+/// How long a ban with an end lasts at most, ms: runs last some tens of seconds.
+const BAN_MS_MAX: u64 = 8_000;
+
+impl World {
+    /// One such deed, in this room or another; `None` where the user has no right to any that the dice gave, by what
+    /// some site holds.
+    pub fn use_rights(&mut self, number: usize, room: RoomId) -> Option<Step> {
+        (0..ATTEMPTS).find_map(|attempt| {
+            let rooms = self.workload.rooms().to_vec();
+            let room = if attempt == 0 { room } else { *self.workload.rng().pick(&rooms)? };
+            let user = self.workload.rng().below(self.plan.users as u64);
+            let other = UserId::new(&format!("user-{user}")).ok()?;
+            self.use_right(number, room, other)
+        })
+    }
+
+    fn use_right(&mut self, number: usize, room: RoomId, other: UserId) -> Option<Step> {
+        let own = self.clients[number].user.clone();
+        let sites = self.plan.sites as u64;
+        let now_ms = self.clients[number].read_clock(self.queue.now()).wall_ms;
+        let rng = self.workload.rng();
+        let other = if rng.percent(8) { own.clone() } else { other };
+        let role = *rng.pick(&Role::ALL)?;
+        let until_ms = if rng.percent(60) { now_ms + rng.within(500, BAN_MS_MAX) } else { 0 };
+        let (user, reason) = (other.as_str().to_owned(), "a reason".to_owned());
+        let (kind, wish) = match rng.below(10) {
+            0..5 => (Kind::SetRole(wire::SetRole { user, role: role.number() }), Wish::SetRole(other, role)),
+            5..7 => (Kind::Kick(wire::Kick { user, reason: reason.clone() }), Wish::Kick(other, reason)),
+            7 => {
+                let kind = Kind::Ban(wire::Ban { user, reason: reason.clone(), until_ms });
+                (kind, Wish::Ban { user: other, reason, until_ms })
+            }
+            _ => (Kind::LiftBan(wire::LiftBan { user }), Wish::LiftBan(other)),
+        };
+        let (at, tries) = (rng.below(sites) as usize, rng.percent(TRIES_PERCENT));
+        let acts = acts_of(self.sites[at].disk.visible(), &room).ok()?;
+        let may = Model::of(&acts).may(own.as_str(), &kind, now_ms);
+        (may.is_ok() || tries).then(|| self.wish(number, room, wish))
+    }
+}
