@@ -23,6 +23,9 @@ use crate::view::{Cf, View, ViewError};
 const REFERENCE_WAITS_MAX: usize = 1_024;
 /// Tags that one removal lists: an element has one a join that nobody removed yet.
 const SAW_MAX: usize = 256;
+/// Joins of one member above which a site takes no further one. Each site of eight can take as many in a partition and
+/// a removal still lists them all: who joins very often is not beyond a kick.
+const JOINS_MAX: usize = SAW_MAX / 8;
 
 /// A request that refers to a message which this site lacks.
 pub(super) struct Referring {
@@ -171,6 +174,9 @@ impl Shard {
                 let is_invited = invited.as_ref().is_some_and(|row| !row.tags.is_empty());
                 if let Err(detail) = self.may_join(tx, &member) {
                     return refuse(Code::NotPermitted, &detail);
+                }
+                if crdt::tags(&member).count() >= JOINS_MAX {
+                    return refuse(Code::NotPermitted, "user has joined as often as a room takes: leave it first");
                 }
                 if !policy.open && !is_invited && member.tags.is_empty() {
                     return refuse(Code::NotPermitted, "the room is not open: an invitation is needed");
@@ -421,13 +427,15 @@ fn acting_owner(tx: &Tx<'_>, room: RoomId, channel: bool) -> Result<Option<UserI
     for key in holders {
         let Key::RoleHolder(_, user) = key else { continue };
         let Some(role) = rights::role_of(&member_row(tx, room, &user)?, channel) else { continue };
+        if role == Role::Owner {
+            return Ok(None);
+        }
         // In the order of names: the first of equals stays.
         if role > Role::Member && best.as_ref().is_none_or(|(highest, _)| role > *highest) {
             best = Some((role, user));
         }
     }
     match best {
-        Some((Role::Owner, _)) => Ok(None),
         Some((_, user)) => Ok(Some(user)),
         None => first_member(tx, room),
     }

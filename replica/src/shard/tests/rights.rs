@@ -343,3 +343,23 @@ fn a_ban_holds_when_the_site_that_took_the_users_words_rejoins_by_snapshot() {
     }
     sites.assert_converged();
 }
+
+#[test]
+fn who_joins_very_often_is_not_beyond_a_kick() {
+    let mut sites = Cluster::new(&[A, B]);
+    let (ann, eve) = (user("ann"), user("eve"));
+    let room = group(&mut sites, &[&ann]);
+    sites.cut(A, B);
+    for site in [A, B] {
+        let joins: Vec<Wish> = (0..300).map(|_| sites.join(site, &eve, room)).collect();
+        sites.settle();
+        let refused = joins.iter().filter(|join| sites.sites[&site].refused(join) == Some(Code::NotPermitted)).count();
+        assert_eq!(refused, 300 - 32);
+    }
+    sites.heal(A, B);
+    sites.settle();
+    does(&mut sites, A, &ann, room, kick(&eve));
+    sites.settle();
+    assert!(!sites.site(A).is_member(room, &eve) && !sites.site(B).is_member(room, &eve));
+    sites.assert_converged();
+}
