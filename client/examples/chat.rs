@@ -308,9 +308,10 @@ impl Chat {
                     ChangeKind::Joined => "joined".to_owned(),
                     ChangeKind::Left => "left".to_owned(),
                     ChangeKind::Invited(user) => format!("invited {user}"),
-                    ChangeKind::RoleSet { user, role: Some(role) } => format!("made {user} a {role}"),
+                    ChangeKind::RoleSet { user, role: Some(role) } => format!("gave {user} the role of {role}"),
                     ChangeKind::Kicked { user, reason } => format!("threw {user} out{}", because(&reason)),
-                    ChangeKind::Banned { user, reason, .. } => format!("banned {user}{}", because(&reason)),
+                    ChangeKind::Banned { user, reason, until_ms: 0 } => format!("banned {user}{}", because(&reason)),
+                    ChangeKind::Banned { user, reason, .. } => format!("banned {user} for a time{}", because(&reason)),
                     ChangeKind::BanLifted(user) => format!("lets {user} in again"),
                     _ => "did something that this version does not know".to_owned(),
                 };
@@ -320,6 +321,9 @@ impl Chat {
                 }
             }
             Event::RoomOpened { room, name, .. } if room == self.room => self.room_name = name,
+            Event::RoomClosed { room } if room == self.room => {
+                self.notices.push("the room is closed to us: we left, or somebody threw us out".to_owned());
+            }
             Event::Gap(gap) if gap.room == self.room => {
                 self.older = true;
                 self.notices.push(format!("{} older messages were left out: Page Up fetches them", gap.missing));

@@ -1,16 +1,32 @@
 //! A room as people see it: messages in their places, with edits, redactions and reactions laid over them.
 //!
 //! Events may come in any order, and more than once: live, from history in either direction, a change before the
-//! message that it changes. What is shown depends only on which have come. One thing does not: a kick, a ban, or a
-//! demotion to reader that comes live takes away the messages and edits of its target that have come live before it and
-//! that its site did not know; of what comes after it, the site shows what is to be shown. A message that others refer to and that is
+//! message that it changes. What is shown depends only on which have come. A message that others refer to and that is
 //! not here has a place of its own, to be filled in.
+//!
+//! # What a kick, a ban or a demotion to reader takes away
+//! One thing depends on the order. When such a revocation is first seen with its past ([`Change::past`]), the messages,
+//! edits and reactions of its target go that were seen before it, whose acceptance is known ([`Message::dot`]) and is
+//! not in the past. It is then as if they had never come, but for older messages that have made room for them. What is
+//! seen later stays: the site that sent it knew of the revocation and has judged it. So live events belong here in the
+//! order in which the client hands them out, and a page of history before the events that came while it was fetched.
+//!
+//! A site may show less, or more, until a new timeline is filled from its history:
+//! * What came from history or in the page after a gap is not taken away: its acceptance is not known.
+//! * A revocation that a gap left out takes nothing away: history has it without its past.
+//! * A request may be accepted by several sites, and the client sees it once. What another acceptance of the revocation
+//!   hides on top stays; a message that another acceptance of it still shows is taken away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_protocol::{Bytes, Dot, RequestId, Role, Vector};
 
 use crate::quic::{Change, ChangeKind, Event, Message};
+
+/// How many places are kept at which one user added one reaction to one message.
+const ADDED_MAX: usize = 8;
+/// How many revocations are remembered.
+const REVOCATIONS_MAX: usize = 1_024;
 
 /// A message's present content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +50,12 @@ pub enum Content<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
     message: Option<Message>,
+    /// The message's acceptance, where it has come live: a copy from history does not know it.
+    dot: Option<Dot>,
     edits: BTreeMap<RequestId, Edit>,
     redacted_by: BTreeSet<String>,
-    /// By symbol and user: the last place at which it was added, and at which it was taken back.
-    reactions: BTreeMap<(String, String), (Option<RequestId>, Option<RequestId>)>,
+    /// By symbol and user.
+    reactions: BTreeMap<(String, String), Reaction>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +65,34 @@ struct Edit {
     content: Bytes,
     gone: bool,
     dot: Option<Dot>,
+}
+
+/// One user's reaction with one symbol.
+#[derive(Clone, Debug, Default)]
+struct Reaction {
+    /// The last places at which it was added, with the acceptances as far as they are known. Each shows it, and any may
+    /// be taken away.
+    added: BTreeMap<RequestId, Option<Dot>>,
+    /// The last place at which it was taken back.
+    taken: Option<RequestId>,
+}
+
+impl Reaction {
+    fn add(&mut self, id: RequestId, dot: Option<Dot>) {
+        let known = self.added.entry(id).or_default();
+        *known = known.or(dot);
+        if self.added.len() > ADDED_MAX {
+            self.added.pop_first();
+        }
+    }
+
+    fn shows(&self) -> bool {
+        self.added.keys().next_back().is_some_and(|last| Some(*last) > self.taken)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.taken.is_none()
+    }
 }
 
 impl Entry {
@@ -76,12 +122,31 @@ impl Entry {
     /// sites keep the reaction and this may not show it.
     pub fn reactions(&self) -> BTreeMap<&str, Vec<&str>> {
         let mut symbols: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for ((symbol, user), (added, taken)) in &self.reactions {
-            if added > taken {
+        for ((symbol, user), reaction) in &self.reactions {
+            if reaction.shows() {
                 symbols.entry(symbol).or_default().push(user);
             }
         }
         symbols
+    }
+
+    /// Forgets what a user has done that a revocation hides.
+    fn take_away(&mut self, user: &str, is_hidden: impl Fn(Option<Dot>) -> bool) {
+        if self.message.as_ref().is_some_and(|message| message.user == user) && is_hidden(self.dot) {
+            (self.message, self.dot) = (None, None);
+        }
+        self.edits.retain(|_, edit| edit.user != user || !is_hidden(edit.dot));
+        self.reactions.retain(|(_, by), reaction| {
+            if by == user {
+                reaction.added.retain(|_, dot| !is_hidden(*dot));
+            }
+            !reaction.is_empty()
+        });
+    }
+
+    /// Whether nothing is known of the message.
+    fn is_empty(&self) -> bool {
+        self.message.is_none() && self.edits.is_empty() && self.redacted_by.is_empty() && self.reactions.is_empty()
     }
 }
 
@@ -90,15 +155,18 @@ impl Entry {
 pub struct Timeline {
     entries: BTreeMap<RequestId, Entry>,
     entries_max: usize,
+    /// Revocations that have taken away what they take: one that comes again must not take what came after it.
+    revocations: BTreeSet<RequestId>,
 }
 
 impl Timeline {
     /// An empty one.
     pub fn new(entries_max: usize) -> Self {
-        Self { entries: BTreeMap::new(), entries_max }
+        Self { entries: BTreeMap::new(), entries_max, revocations: BTreeSet::new() }
     }
 
     /// Takes in an event of the room, if it is a message or a change of one; the place whose look may have changed.
+    /// `None` for a kick, a ban and a demotion as well: any place may have changed.
     pub fn see(&mut self, event: &Event) -> Option<RequestId> {
         let place = match event {
             Event::Message(message) => {
@@ -106,6 +174,7 @@ impl Timeline {
                     self.entries.entry(target).or_default();
                 }
                 let entry = self.entries.entry(message.id).or_default();
+                entry.dot = entry.dot.or(message.dot());
                 // A copy from before the body went may come late.
                 let gone = entry.message.as_ref().is_some_and(|known| known.body_gone);
                 if !gone {
@@ -127,11 +196,14 @@ impl Timeline {
         match kind {
             ChangeKind::Edited { target, content_type, content, body_gone } => {
                 let edits = &mut self.entries.entry(*target).or_default().edits;
-                let (content_type, content) = (content_type.clone(), content.clone());
-                let (gone, dot) = (*body_gone, change.dot());
-                let edit = Edit { user: user.clone(), content_type, content, gone, dot };
-                if edits.get(id).is_none_or(|known| !known.gone) {
-                    edits.insert(*id, edit);
+                let known = edits.get(id);
+                let dot = known.and_then(|known| known.dot).or(change.dot());
+                // As with messages.
+                if known.is_none_or(|known| !known.gone) {
+                    let (content_type, content) = (content_type.clone(), content.clone());
+                    edits.insert(*id, Edit { user: user.clone(), content_type, content, gone: *body_gone, dot });
+                } else if let Some(known) = edits.get_mut(id) {
+                    known.dot = dot;
                 }
                 Some(*target)
             }
@@ -140,35 +212,40 @@ impl Timeline {
                 Some(*target)
             }
             ChangeKind::Reacted { target, symbol } => {
-                let (added, _) = self.reaction(*target, symbol, user);
-                *added = (*added).max(Some(*id));
+                self.reaction(*target, symbol, user).add(*id, change.dot());
                 Some(*target)
             }
             ChangeKind::Unreacted { target, symbol } => {
-                let (_, taken) = self.reaction(*target, symbol, user);
-                *taken = (*taken).max(Some(*id));
+                let reaction = self.reaction(*target, symbol, user);
+                reaction.taken = reaction.taken.max(Some(*id));
                 Some(*target)
             }
             ChangeKind::Kicked { user, .. }
             | ChangeKind::Banned { user, .. }
             | ChangeKind::RoleSet { user, role: Some(Role::Reader) } => {
-                self.take_away(user, past.as_ref()?);
+                self.take_away(*id, user, past.as_ref()?);
                 None
             }
             _ => None,
         }
     }
 
-    /// Forgets what a user has done beyond what somebody knew who revoked the user's rights.
-    fn take_away(&mut self, user: &str, past: &Vector) {
-        let unknown = |dot: Option<Dot>| dot.is_some_and(|dot| !past.covers(&dot));
-        self.entries.retain(|_, entry| {
-            entry.edits.retain(|_, edit| edit.user != user || !unknown(edit.dot));
-            entry.message.as_ref().is_none_or(|message| message.user != user || !unknown(message.dot()))
-        });
+    /// Forgets what a user has done beyond what the site had that accepted the revocation.
+    fn take_away(&mut self, revocation: RequestId, user: &str, past: &Vector) {
+        if !self.revocations.insert(revocation) {
+            return;
+        }
+        if self.revocations.len() > REVOCATIONS_MAX {
+            self.revocations.pop_first();
+        }
+        let is_hidden = |dot: Option<Dot>| dot.is_some_and(|dot| !past.covers(&dot));
+        self.entries.values_mut().for_each(|entry| entry.take_away(user, is_hidden));
+        let messages = self.entries.values().filter_map(Entry::message);
+        let answered: BTreeSet<RequestId> = messages.filter_map(|message| message.reply_to).collect();
+        self.entries.retain(|place, entry| !entry.is_empty() || answered.contains(place));
     }
 
-    fn reaction(&mut self, target: RequestId, symbol: &str, user: &str) -> &mut (Option<RequestId>, Option<RequestId>) {
+    fn reaction(&mut self, target: RequestId, symbol: &str, user: &str) -> &mut Reaction {
         let reactions = &mut self.entries.entry(target).or_default().reactions;
         reactions.entry((symbol.to_owned(), user.to_owned())).or_default()
     }

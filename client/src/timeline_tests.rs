@@ -138,24 +138,16 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// Come live, from the first site.
-fn live(seq: u64, event: &Event, past: Option<Vector>) -> Event {
-    let (wire, user) = match event {
-        Event::Message(m) => (Kind::Message(wire::Message { reply_to: None }), &m.user),
-        Event::Change(c) => match &c.kind {
-            ChangeKind::Banned { user, .. } => {
-                (Kind::Ban(wire::Ban { user: user.clone(), reason: String::new(), until_ms: 0 }), &c.user)
-            }
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    };
-    let dot = dot(seq);
-    let request = wire::Request { id: Some(id(seq).to_wire()), kind: Some(wire), ..Default::default() };
+/// Come live, from the first site: what it is about is text, and its number is its place and its acceptance.
+fn live(n: u64, user: &str, kind: Kind, past: Option<Vector>) -> Event {
     let room = RoomId([1; 16]);
+    let body =
+        wire::Body { content_type: "text/plain".into(), content: format!("live {n}").into(), salt: Bytes::new() };
+    let body = matches!(kind, Kind::Message(_) | Kind::Edit(_)).then(|| body.encode_to_vec().into());
+    let request = wire::Request { id: Some(id(n).to_wire()), kind: Some(kind), ..Default::default() };
     of_delivery(Delivery {
-        position: Position { room, covers: Covers::Dot(dot, id(seq)) },
-        item: Item::Request { id: id(seq), user: user.clone(), request, body: None, past },
+        position: Position { room, covers: Covers::Dot(dot(n), id(n)) },
+        item: Item::Request { id: id(n), user: user.into(), request, body, past },
     })
 }
 
@@ -163,17 +155,157 @@ fn dot(seq: u64) -> Dot {
     Dot { origin: Origin { site: SiteId(1), node: 0, incarnation: 1 }, seq }
 }
 
+fn said(n: u64, user: &str) -> Event {
+    live(n, user, Kind::Message(wire::Message { reply_to: None }), None)
+}
+
+fn answered(n: u64, user: &str, to: u64) -> Event {
+    live(n, user, Kind::Message(wire::Message { reply_to: Some(id(to).to_wire()) }), None)
+}
+
+fn edited(n: u64, user: &str, target: u64) -> Event {
+    live(n, user, Kind::Edit(wire::Edit { target: Some(id(target).to_wire()) }), None)
+}
+
+fn reacted(n: u64, user: &str, target: u64, symbol: &str) -> Event {
+    let (target, symbol) = (Some(id(target).to_wire()), symbol.into());
+    live(n, user, Kind::React(wire::React { target, symbol }), None)
+}
+
+/// By ann, who knew what the first site had done up to then.
+fn banned(n: u64, user: &str, up_to: u64) -> Event {
+    let ban = wire::Ban { user: user.into(), ..Default::default() };
+    live(n, "ann", Kind::Ban(ban), Some(Vector::from_iter([dot(up_to)])))
+}
+
+/// All that is to be seen of it.
+fn look(timeline: &Timeline) -> Vec<String> {
+    let entry = |(place, entry): (RequestId, &Entry)| {
+        let message = entry.message().map(|message| (&message.user, message.reply_to));
+        format!("{} {message:?} {:?} {:?}", place.stamp.0, entry.content(), entry.reactions())
+    };
+    timeline.iter().map(entry).collect()
+}
+
+fn places(timeline: &Timeline) -> Vec<u64> {
+    timeline.iter().map(|(place, _)| place.stamp.0).collect()
+}
+
 #[test]
 fn a_ban_takes_away_what_its_site_did_not_know_and_only_the_targets() {
-    let said = |n, user: &str| live(n, &message(n, user, "text"), None);
-    let ban = event(5, "ann", Kind::Ban(wire::Ban { user: "eve".into(), ..Default::default() }), None);
-    let banned = live(5, &ban, Some(Vector::from_iter([dot(2)])));
-    let mut timeline = of(&[said(1, "eve"), said(2, "eve"), said(3, "eve"), said(4, "bob"), banned]);
-    let here = |timeline: &Timeline| timeline.iter().map(|(place, _)| place).collect::<Vec<_>>();
-    assert_eq!(here(&timeline), [id(1), id(2), id(4)]);
+    let mut timeline = of(&[said(1, "eve"), said(2, "eve"), said(3, "eve"), said(4, "bob"), banned(5, "eve", 2)]);
+    assert_eq!(places(&timeline), [1, 2, 4]);
     // The site has judged what comes after it.
     timeline.see(&said(6, "eve"));
-    assert_eq!(here(&timeline), [id(1), id(2), id(4), id(6)]);
+    assert_eq!(places(&timeline), [1, 2, 4, 6]);
+    timeline.see(&banned(5, "eve", 2));
+    assert_eq!(places(&timeline), [1, 2, 4, 6], "a ban that comes again is the same ban");
+    timeline.see(&banned(7, "eve", 2));
+    assert_eq!(places(&timeline), [1, 2, 4], "another one is not");
+}
+
+#[test]
+fn a_ban_takes_edits_and_reactions_away_and_what_was_there_before_shows_again() {
+    let mut timeline = of(&[
+        said(1, "eve"),
+        edited(2, "eve", 1),
+        reacted(3, "eve", 1, "+1"),
+        edited(4, "eve", 1),
+        reacted(5, "eve", 1, "+1"),
+        reacted(6, "eve", 1, "♥"),
+        reacted(7, "bob", 1, "♥"),
+    ]);
+    assert_eq!(text(&timeline, 1), "live 4");
+    timeline.see(&banned(8, "eve", 3));
+    assert_eq!(shown(&timeline, 1), Some(("live 2".into(), true)));
+    let reactions = |t: &Timeline| format!("{:?}", t.get(id(1)).expect("an entry").reactions());
+    assert_eq!(reactions(&timeline), r#"{"+1": ["eve"], "♥": ["bob"]}"#);
+    timeline.see(&banned(9, "eve", 0));
+    timeline.see(&unreact(10, "bob", 1, "♥"));
+    assert_eq!(look(&timeline), [r#"1 None Unknown {}"#], "bob has referred to it");
+}
+
+#[test]
+fn what_others_refer_to_keeps_its_place_without_the_message() {
+    let timeline = of(&[
+        said(1, "eve"),
+        said(2, "eve"),
+        said(3, "eve"),
+        reacted(4, "bob", 1, "+1"),
+        answered(5, "bob", 2),
+        answered(6, "eve", 3),
+        banned(7, "eve", 0),
+    ]);
+    assert_eq!((text(&timeline, 1), text(&timeline, 2)), ("(unknown)".into(), "(unknown)".into()));
+    assert_eq!(places(&timeline), [1, 2, 5], "eve's answer kept no place either");
+}
+
+#[test]
+fn a_kick_and_a_demotion_to_reader_take_away_and_other_roles_do_not() {
+    let past = || Some(Vector::new());
+    let role = |role: Role| Kind::SetRole(wire::SetRole { user: "eve".into(), role: role.number() });
+    let kick = Kind::Kick(wire::Kick { user: "eve".into(), reason: String::new() });
+    let left = |kind: Kind, past| places(&of(&[said(1, "eve"), said(2, "bob"), live(3, "ann", kind, past)]));
+    assert_eq!(left(kick.clone(), past()), [2]);
+    assert_eq!(left(role(Role::Reader), past()), [2]);
+    assert_eq!(left(role(Role::Member), past()), [1, 2]);
+    assert_eq!(left(role(Role::Reader), None), [1, 2], "no demotion");
+    assert_eq!(left(kick, None), [1, 2], "from history");
+}
+
+#[test]
+fn what_came_from_history_is_not_taken_away_but_a_live_copy_of_it_is() {
+    let ban = banned(5, "eve", 0);
+    let history = message(1, "eve", "text");
+    assert_eq!(text(&of(&[history.clone(), ban.clone()]), 1), "text");
+    assert_eq!(places(&of(&[history.clone(), said(1, "eve"), ban.clone()])), [0; 0]);
+    let mut timeline = of(&[said(1, "eve"), history.clone(), ban]);
+    assert_eq!(places(&timeline), [0; 0]);
+    timeline.see(&history);
+    assert_eq!(text(&timeline, 1), "text", "the site shows it");
+}
+
+#[test]
+fn an_edits_and_a_reactions_acceptance_is_not_forgotten_for_a_copy_from_history() {
+    let bobs = said(1, "eve");
+    let (again, gone) = (edit(2, "eve", 1, Some("again")), edit(2, "eve", 1, None));
+    let all = [bobs, edited(2, "eve", 1), again, gone, reacted(3, "eve", 1, "+1"), react(3, "eve", 1, "+1")];
+    let mut timeline = of(&all);
+    assert_eq!(text(&timeline, 1), "(gone)");
+    timeline.see(&banned(4, "eve", 1));
+    assert_eq!(look(&timeline), look(&of(&all[..1])));
+}
+
+/// What ann and bob do, live, each with a place of its own.
+fn live_events(from: u64) -> impl Strategy<Value = Vec<Event>> {
+    let one = (prop::sample::select(vec!["ann", "bob"]), 0..5, 1u64..12);
+    prop::collection::vec(one, 1..12).prop_map(move |all| {
+        let event = |(n, (user, what, target)): (u64, (&str, i32, u64))| match what {
+            0 => said(n, user),
+            1 => answered(n, user, target),
+            2 => edited(n, user, target),
+            3 => reacted(n, user, target, "+1"),
+            _ => live(
+                n,
+                user,
+                Kind::Unreact(wire::Unreact { target: Some(id(target).to_wire()), symbol: "+1".into() }),
+                None,
+            ),
+        };
+        (from..).zip(all).map(event).collect()
+    })
+}
+
+/// Whether it is bob's, of a kind that a ban takes, and accepted after this.
+fn is_taken(event: &Event, up_to: u64) -> bool {
+    match event {
+        Event::Message(m) => m.user == "bob" && m.id.stamp.0 > up_to,
+        Event::Change(c) => {
+            let taken = matches!(c.kind, ChangeKind::Edited { .. } | ChangeKind::Reacted { .. });
+            c.user == "bob" && taken && c.id.stamp.0 > up_to
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 proptest! {
@@ -191,5 +323,23 @@ proptest! {
             let reactions = |t: &Timeline| t.get(id(n)).map(|e| format!("{:?}", e.reactions()));
             prop_assert_eq!(reactions(&straight), reactions(&shuffled));
         }
+    }
+
+    #[test]
+    fn after_a_ban_it_is_as_if_what_it_takes_had_never_come(
+        before in live_events(1),
+        after in live_events(21),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        up_to in 0u64..12,
+    ) {
+        let kept: Vec<Event> =
+            before.iter().filter(|event| !is_taken(event, up_to)).chain(&after).cloned().collect();
+        let mut banned_between = Timeline::new(100);
+        order.iter().for_each(|at| _ = banned_between.see(&before[at.index(before.len())]));
+        before.iter().rev().for_each(|event| _ = banned_between.see(event));
+        banned_between.see(&banned(20, "bob", up_to));
+        after.iter().rev().for_each(|event| _ = banned_between.see(event));
+        banned_between.see(&banned(20, "bob", up_to));
+        prop_assert_eq!(look(&of(&kept)), look(&banned_between));
     }
 }

@@ -164,7 +164,7 @@ impl World {
             client.lost_at.push(now);
         }
         let conns: Vec<ConnId> = std::mem::take(&mut client.conns).into_values().collect();
-        self.checks.chains.cover_exactly(&self.checks.ops, self.plan.shards, |_, _| false)?;
+        self.checks.chains.cover_exactly(&self.checks.ops, self.plan.shards, |_, _| None)?;
         self.coverage.hit("cursor chain checked");
         self.checks.chains.started(number, lost);
         self.coverage.hit(if lost { "device lost" } else { "client crashed" });

@@ -75,7 +75,7 @@ impl World {
     fn play(&mut self) -> Step {
         let faults_until = self.plan.fault_phase;
         while self.step(faults_until)? {}
-        self.checks.chains.cover_exactly(&self.checks.ops, self.plan.shards, |_, _| false)?;
+        self.checks.chains.cover_exactly(&self.checks.ops, self.plan.shards, |_, _| None)?;
         self.heal();
         let mut until = faults_until;
         loop {
@@ -174,7 +174,7 @@ impl World {
             for room in self.rooms_of(number) {
                 let durable = &self.sites[0].truth[usize::from(self.shard_of(&room).0)];
                 let has = client.committed(&room);
-                let hidden = |dots: &[Dot]| self.checks.ops.may_be_hidden(self.shard_of(&room), dots);
+                let hidden = |dots: &[Dot]| self.checks.ops.are_hidden(self.shard_of(&room), dots, durable);
                 let lacks = |dots: &Vec<Dot>| {
                     dots.iter().any(|d| durable.covers(d)) && !dots.iter().any(|d| has.covers(d)) && !hidden(dots)
                 };
@@ -209,15 +209,17 @@ impl World {
             let acts = acts_of(stores[0].1, room)?;
             let rights = Model::of(&acts);
             stores.iter().try_for_each(|(site, view)| rights.settled(*site, *view, room))?;
-            self.coverage.add("hidden by a revocation", rights.hidden_count());
-            let checked = self.checks.ops.are_permitted(room.shard(self.plan.shards), *room)?;
-            self.coverage.add("acceptance judged", checked);
+            rights.found().for_each(|(what, count)| self.coverage.add(what, count));
+            let (judged, acting) = self.checks.ops.are_permitted(room.shard(self.plan.shards), *room)?;
+            self.coverage.add("acceptance judged", judged);
+            self.coverage.add("acting owner acted", acting);
             acts.iter().for_each(|act| self.coverage.add(act.what(), 1));
         }
         let rooms: Vec<Vec<RoomId>> = (0..self.clients.len()).map(|client| self.rooms_of(client)).collect();
-        self.checks
-            .chains
-            .cover_exactly(&self.checks.ops, self.plan.shards, |client, room| rooms[client].contains(room))?;
+        self.checks.chains.cover_exactly(&self.checks.ops, self.plan.shards, |client, room| {
+            let durable = &self.sites[0].truth[usize::from(room.shard(self.plan.shards).0)];
+            rooms[client].contains(room).then_some(durable)
+        })?;
         self.coverage.hit("cursor chain checked");
         self.everything_is_read()?;
         for at in 0..self.sites.len() {

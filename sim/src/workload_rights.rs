@@ -32,22 +32,28 @@ impl World {
         let sites = self.plan.sites as u64;
         let now_ms = self.clients[number].read_clock(self.queue.now()).wall_ms;
         let rng = self.workload.rng();
+        let (at, tries) = (rng.below(sites) as usize, rng.percent(TRIES_PERCENT));
         let other = if rng.percent(8) { own.clone() } else { other };
         let role = *rng.pick(&Role::ALL)?;
         let until_ms = if rng.percent(60) { now_ms + rng.within(500, BAN_MS_MAX) } else { 0 };
+        let deed = rng.below(14);
+        let acts = acts_of(self.sites[at].disk.visible(), &room).ok()?;
+        let model = Model::of(&acts);
+        // Few are banned: who lifts a ban looks for them.
+        let banned = if deed < 11 { Vec::new() } else { model.banned() };
+        let banned = self.workload.rng().pick(&banned).and_then(|user| UserId::new(user).ok());
+        let other = banned.unwrap_or(other);
         let (user, reason) = (other.as_str().to_owned(), "a reason".to_owned());
-        let (kind, wish) = match rng.below(10) {
-            0..5 => (Kind::SetRole(wire::SetRole { user, role: role.number() }), Wish::SetRole(other, role)),
-            5..7 => (Kind::Kick(wire::Kick { user, reason: reason.clone() }), Wish::Kick(other, reason)),
-            7 => {
+        let (kind, wish) = match deed {
+            0..6 => (Kind::SetRole(wire::SetRole { user, role: role.number() }), Wish::SetRole(other, role)),
+            6..9 => (Kind::Kick(wire::Kick { user, reason: reason.clone() }), Wish::Kick(other, reason)),
+            9..11 => {
                 let kind = Kind::Ban(wire::Ban { user, reason: reason.clone(), until_ms });
                 (kind, Wish::Ban { user: other, reason, until_ms })
             }
             _ => (Kind::LiftBan(wire::LiftBan { user }), Wish::LiftBan(other)),
         };
-        let (at, tries) = (rng.below(sites) as usize, rng.percent(TRIES_PERCENT));
-        let acts = acts_of(self.sites[at].disk.visible(), &room).ok()?;
-        let may = Model::of(&acts).may(own.as_str(), &kind, now_ms);
+        let may = model.may(own.as_str(), &kind, now_ms);
         (may.is_ok() || tries).then(|| self.wish(number, room, wish))
     }
 }

@@ -54,6 +54,34 @@ fn what_a_connection_that_is_not_home_brings_is_not_delivered() {
 }
 
 #[test]
+fn a_revocation_comes_with_its_past_and_one_that_makes_no_sense_does_not_come() {
+    let mut c = Cluster::new(1);
+    c.run(1_000);
+    let link = c.active_link(0).expect("a session");
+    let dot = |seq| Dot { origin: Origin { site: SiteId(1), node: 0, incarnation: 100 }, seq };
+    let past = Vector::from_iter([dot(4)]);
+    let kick = |seq, past| {
+        let id = RequestId { stamp: Stamp(seq), device: DeviceId(99) };
+        let kind = wire::request::Kind::Kick(wire::Kick { user: "eve".to_owned(), reason: String::new() });
+        let request = wire::Request { id: Some(id.to_wire()), kind: Some(kind), ..Default::default() };
+        wire::event_frame::Frame::Event(wire::Event {
+            room: room(1).to_wire(),
+            dot: Some(dot(seq).to_wire()),
+            user: "bob".to_owned(),
+            request: request.encode_to_vec().into(),
+            body: None,
+            past,
+        })
+    };
+    c.event(0, link, kick(5, Some(past.to_wire())));
+    c.event(0, link, kick(6, Some(wire::Vector { entries: vec![wire::Dot::default()] })));
+    c.run(10);
+    let came: Vec<_> = c.items.iter().filter(|d| matches!(d.item, Item::Request { .. })).collect();
+    assert!(matches!(&came[..], [Delivery { item: Item::Request { past: Some(got), .. }, .. }] if *got == past));
+    assert_eq!(c.machine.counters().malformed, 1);
+}
+
+#[test]
 fn the_page_after_a_gap_moves_the_cursor_only_at_its_end() {
     let mut c = Cluster::new(1);
     c.run(1_000);

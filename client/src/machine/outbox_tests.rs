@@ -184,6 +184,37 @@ fn what_is_too_large_is_refused_before_it_is_taken() {
 }
 
 #[test]
+fn what_is_asked_for_goes_out_as_it_was_asked() {
+    use wire::request::Kind;
+    let mut c = Cluster::new(1);
+    c.run(1_000);
+    let eve = || causeway_protocol::UserId::new("eve").expect("a name");
+    let (user, reason) = ("eve".to_owned(), "x".repeat(512));
+    let channel = c.machine.create_channel(c.now, "news", true).expect("room in the outbox").0;
+    c.machine.create_room(c.now, "lunch", false).expect("room in the outbox");
+    for wish in [
+        Wish::SetRole(eve(), causeway_protocol::Role::Moderator),
+        Wish::Kick(eve(), reason.clone()),
+        Wish::Ban { user: eve(), reason: reason.clone(), until_ms: 300 },
+        Wish::LiftBan(eve()),
+    ] {
+        c.wish(channel, wish);
+    }
+    c.run(50);
+    let sent = c.sites[0].ops.iter().map(|op| wire::Request::decode(op.request.clone()).expect("a request"));
+    let kinds: Vec<Kind> = sent.filter_map(|request| request.kind).collect();
+    let expected = [
+        Kind::Create(wire::Create { name: "news".into(), open: true, channel: true }),
+        Kind::Create(wire::Create { name: "lunch".into(), open: false, channel: false }),
+        Kind::SetRole(wire::SetRole { user: user.clone(), role: 3 }),
+        Kind::Kick(wire::Kick { user: user.clone(), reason: reason.clone() }),
+        Kind::Ban(wire::Ban { user: user.clone(), reason, until_ms: 300 }),
+        Kind::LiftBan(wire::LiftBan { user }),
+    ];
+    assert_eq!(kinds, expected);
+}
+
+#[test]
 fn no_more_are_in_flight_than_the_site_allows() {
     let mut c = Cluster::new(1);
     c.run(1_000);

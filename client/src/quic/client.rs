@@ -89,7 +89,7 @@ impl Client {
         self.create(|machine, now| machine.create_room(now, name, open))
     }
 
-    /// Makes a broadcast channel: a room in which who joins reads, and whom the owner gives a role writes.
+    /// Makes a broadcast channel: a room in which who joins reads, and whom somebody gave a role writes.
     ///
     /// # Errors
     /// As [`Client::create_room`].
@@ -206,7 +206,10 @@ impl Client {
         self.wish(room, Wish::Invite(user))
     }
 
-    /// Gives a member a role. Who may give which: docs/RIGHTS.md; a site that knows of no such right refuses.
+    /// Gives a member a role; oneself a lower one, too. Who may give which: docs/RIGHTS.md; a site that knows of no
+    /// such right refuses. With a lower role than before, the roles given and the bans lifted by the user at sites that
+    /// did not know of it yet are hidden everywhere; with that of a reader, messages, edits, reactions and invitations
+    /// too.
     ///
     /// # Errors
     /// As [`Client::create_room`].
@@ -214,7 +217,8 @@ impl Client {
         self.wish(room, Wish::SetRole(user, role))
     }
 
-    /// Ends somebody's membership. The user may join again, where the room lets anybody in.
+    /// Ends somebody's membership. The user may join again, where the room lets anybody in. What the user did at sites
+    /// that did not know of it yet is hidden everywhere. The reason, which may be empty, is for everybody to read.
     ///
     /// # Errors
     /// As [`Client::create_room`], and a reason of over 512 bytes or with control characters.
@@ -222,8 +226,9 @@ impl Client {
         self.wish(room, Wish::Kick(user, reason.to_owned()))
     }
 
-    /// Ends somebody's membership, if there is one, and keeps the user out: until a time, or until somebody lifts the
-    /// ban. What the user did at sites that did not know of it yet is hidden everywhere.
+    /// Ends somebody's membership, if there is one, and keeps the user out: until a time by the sites' clocks, in whole
+    /// milliseconds, or, with `None`, until somebody lifts the ban. What the user did at sites that did not know of it
+    /// yet is hidden everywhere. A time that has passed keeps nobody out: it ends the membership only.
     ///
     /// # Errors
     /// As [`Client::kick`].
@@ -234,13 +239,10 @@ impl Client {
         reason: &str,
         until: Option<SystemTime>,
     ) -> Result<Handle, SendError> {
-        // A time before 1970 has passed: so has the ban, but no user would mean "for ever".
-        let ms = |until: SystemTime| until.duration_since(UNIX_EPOCH).map_or(1, |since| since.as_millis() as u64);
-        let until_ms = until.map_or(0, |until| ms(until).max(1));
-        self.wish(room, Wish::Ban { user, reason: reason.to_owned(), until_ms })
+        self.wish(room, Wish::Ban { user, reason: reason.to_owned(), until_ms: until_ms(until) })
     }
 
-    /// Lifts a user's bans.
+    /// Lifts a user's bans: those that the accepting site knows. The user is no member before joining again.
     ///
     /// # Errors
     /// As [`Client::create_room`].
@@ -436,9 +438,32 @@ impl Client {
     }
 }
 
+/// The end of a ban, as the wire has it: 0 is for ever.
+fn until_ms(until: Option<SystemTime>) -> u64 {
+    let Some(until) = until else { return 0 };
+    let since = until.duration_since(UNIX_EPOCH).unwrap_or_default();
+    // A time before 1970 has passed, and so has the ban: nobody would mean "for ever" by it.
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
 /// Keeps a short body from being guessed by its hash.
 fn salt() -> Result<[u8; 16], SendError> {
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|e| SendError::Store(format!("no random numbers: {e}")))?;
     Ok(salt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bans_end_is_in_ms_and_no_time_is_for_ever() {
+        let after = |since| until_ms(UNIX_EPOCH.checked_add(since));
+        assert_eq!(until_ms(None), 0);
+        assert_eq!(after(Duration::from_micros(1_700_000_000_123_900)), 1_700_000_000_123);
+        assert_eq!(after(Duration::ZERO), 1);
+        assert_eq!(until_ms(UNIX_EPOCH.checked_sub(Duration::from_secs(1))), 1);
+        assert_eq!(after(Duration::from_secs(1 << 60)), u64::MAX);
+    }
 }

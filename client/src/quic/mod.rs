@@ -20,4 +20,6 @@ pub use handle::{Handle, Refusal, Stored};
 pub use history::{Direction, HistoryError, HistoryPage};
 
 #[cfg(test)]
+mod event_tests;
+#[cfg(test)]
 mod loopback_tests;

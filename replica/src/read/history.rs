@@ -7,7 +7,7 @@ use causeway_protocol::{Code, Message, RequestId, RoomId, UserId, Vector, limits
 
 use super::merge::{Merge, OpAt};
 use super::rooms::{is_known, is_member};
-use super::rows::{broken, covered, covered_dot, decode, get, request, shows};
+use super::rows::{as_durable, broken, covered, covered_dot, decode, get, request, shows};
 use super::{Durables, row_event};
 use crate::key::{Key, prefix_range};
 use crate::view::{Cf, View, ViewError};
@@ -70,7 +70,8 @@ fn page(
 ) -> Result<wire::HistoryPage, ViewError> {
     let from = request.from.as_ref().map(RequestId::from_wire);
     let (start, end) = range(room, from, request.forward);
-    let mut filling = Filling { room, durable, limit: request.limit as usize, bytes: 0, page: Default::default() };
+    let mut filling =
+        Filling { view, room, durable, limit: request.limit as usize, bytes: 0, page: Default::default() };
     let mut result = Ok(());
     let mut visit = |_: &[u8], value: &[u8]| match filling.take(value) {
         Ok(flow) => flow,
@@ -108,6 +109,7 @@ fn range(room: &RoomId, from: Option<RequestId>, forward: bool) -> (Bytes, Bytes
 
 /// A page being filled from rows in the order of the scan.
 struct Filling<'a> {
+    view: &'a dyn View,
     room: &'a RoomId,
     durable: &'a Vector,
     limit: usize,
@@ -117,7 +119,7 @@ struct Filling<'a> {
 
 impl Filling<'_> {
     fn take(&mut self, value: &[u8]) -> Result<ControlFlow<()>, ViewError> {
-        let row: wire::RequestRow = decode(Cf::Request, value)?;
+        let row = as_durable(self.view, self.durable, self.room, decode(Cf::Request, value)?)?;
         if row.hidden {
             return Ok(Continue(()));
         }
@@ -149,7 +151,7 @@ pub fn unread(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -
         && let Some(OpAt { dot, id, .. }) = merge.next()?
     {
         ops += 1;
-        let row = request(view, room, id)?;
+        let row = request(view, durable, room, id)?;
         if shows(&row, dot) && !covered(&row, &passed)? && is_message(&row)? {
             count += 1;
         }

@@ -1,9 +1,10 @@
 //! Rows as values. A row that does not decode is a broken promise of the store's: an error, not an absence.
 
 use bytes::Bytes;
-use causeway_protocol::{Dot, Message, RequestId, RoomId, Vector, wire};
+use causeway_protocol::{Dot, Message, RequestId, RoomId, UserId, Vector, wire};
 
 use crate::key::Key;
+use crate::rights;
 use crate::view::{Cf, View, ViewError};
 
 pub fn broken(cf: Cf, reason: impl ToString) -> ViewError {
@@ -20,10 +21,56 @@ pub fn get<M: Message + Default>(view: &dyn View, key: &Key) -> Result<Option<M>
     view.get(cf, &key.encode())?.map(|value: Bytes| decode(cf, value)).transpose()
 }
 
-/// A request that an op names, so that it must be there: both are written at once, or by a merge before the op.
-pub fn request(view: &dyn View, room: &RoomId, id: RequestId) -> Result<wire::RequestRow, ViewError> {
-    get(view, &Key::Request(*room, id))?
-        .ok_or_else(|| broken(Cf::Request, format!("{id:?} in {room:?} has an op, but no row")))
+/// A request that an op names, so that it must be there: both are written at once, or by a merge before the op. As
+/// [`as_durable`].
+pub fn request(view: &dyn View, durable: &Vector, room: &RoomId, id: RequestId) -> Result<wire::RequestRow, ViewError> {
+    let row = get(view, &Key::Request(*room, id))?;
+    let row = row.ok_or_else(|| broken(Cf::Request, format!("{id:?} in {room:?} has an op, but no row")))?;
+    as_durable(view, durable, room, row)
+}
+
+/// A request's row with those of its acceptances hidden that *durable* revocations hide. A revocation that a power
+/// failure can undo must not keep a reader from what shows without it: its cursor would pass over it for good.
+pub fn as_durable(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    mut row: wire::RequestRow,
+) -> Result<wire::RequestRow, ViewError> {
+    if row.hidden_dots.is_empty() {
+        return Ok(row);
+    }
+    let user = UserId::new(&row.user).map_err(|e| broken(Cf::Request, e))?;
+    let member: wire::ElementRow = get(view, &Key::Member(*room, user))?.unwrap_or_default();
+    let is_durable = |by: &&wire::Revocation| {
+        by.dot.as_ref().and_then(|dot| Dot::from_wire(dot).ok()).is_some_and(|dot| durable.covers(&dot))
+    };
+    let revocations: Vec<&wire::Revocation> = member.revocations.iter().filter(is_durable).collect();
+    let mut hidden = Vec::with_capacity(row.hidden_dots.len());
+    for dot in &row.hidden_dots {
+        if is_hidden(view, room, dot, &revocations)? {
+            hidden.push(*dot);
+        }
+    }
+    row.hidden = hidden.len() == row.dots.len();
+    row.hidden_dots = hidden;
+    Ok(row)
+}
+
+fn is_hidden(
+    view: &dyn View,
+    room: &RoomId,
+    dot: &wire::Dot,
+    revocations: &[&wire::Revocation],
+) -> Result<bool, ViewError> {
+    let dot = Dot::from_wire(dot).map_err(|e| broken(Cf::Request, e))?;
+    let Some(header) = get::<wire::Header>(view, &Key::Op(*room, dot))? else { return Ok(true) };
+    let request: wire::Request = decode(Cf::Op, header.request)?;
+    let (Some(id), Some(kind)) = (&request.id, &request.kind) else { return Ok(true) };
+    let aware: Vec<RequestId> = header.aware.iter().map(RequestId::from_wire).collect();
+    let (id, revokes) = (RequestId::from_wire(id), header.past.is_some());
+    let act = rights::Act { id, dot, kind, aware: &aware, revokes };
+    Ok(revocations.iter().any(|by| rights::hides(by, &act)))
 }
 
 /// Whether a request that a tag or a marker names is durable. While a snapshot is being merged it may not be

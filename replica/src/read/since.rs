@@ -6,7 +6,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use causeway_protocol::{RequestId, RoomId, Vector, wire};
 
 use super::merge::{Merge, OpAt, count_beyond, op};
-use super::rows::{broken, covered, decode, dots, request, shows};
+use super::rows::{as_durable, broken, covered, decode, dots, request, shows};
 use super::{PageEvent, frame_of, row_event};
 use crate::key::prefix_range;
 use crate::view::{Cf, View, ViewError};
@@ -63,7 +63,7 @@ pub fn room_since(
             return Ok(page);
         }
         page.ops += 1;
-        let row = request(view, room, id)?;
+        let row = request(view, durable, room, id)?;
         if shows(&row, dot) && is_missing(&row, &page.cursor)? {
             let frame = frame_of(row_event(room, dot, row, past));
             bytes += frame.len();
@@ -127,7 +127,7 @@ fn missing(
         }
         ops += 1;
         // An empty cursor has no other dot of it either, and a room that is new to the client is the longest.
-        if cursor.is_empty() || is_missing(&request(view, room, id)?, cursor)? {
+        if cursor.is_empty() || is_missing(&request(view, durable, room, id)?, cursor)? {
             ids.insert(id);
         }
     }
@@ -150,7 +150,7 @@ fn newest(
     let (start, end) = prefix_range(&room.0);
     let mut found = Vec::new();
     let mut visit = |value: &[u8]| -> Result<(), ViewError> {
-        let row: wire::RequestRow = decode(Cf::Request, value)?;
+        let row = as_durable(view, durable, room, decode(Cf::Request, value)?)?;
         if covered(&row, durable)? && is_missing(&row, cursor)? {
             found.push(row);
         }

@@ -80,18 +80,28 @@ impl Chains {
     /// "what was delivered up to a cursor is exactly what it covers". `complete`: nothing is on its way to this client
     /// in this room, so that the other direction holds too.
     /// What a revocation hides is shown to those who read before it came, and to nobody else.
-    pub fn cover_exactly(&self, ops: &Ops, shard_count: u16, complete: impl Fn(usize, &RoomId) -> bool) -> Verdict {
+    pub fn cover_exactly<'a>(
+        &self,
+        ops: &Ops,
+        shard_count: u16,
+        complete: impl Fn(usize, &RoomId) -> Option<&'a Vector>,
+    ) -> Verdict {
         for ((client, room), chain) in &self.chains {
             for (id, dots) in ops.of_room(*room) {
                 let covered = dots.iter().any(|dot| chain.cursor.covers(dot));
                 let skipped = dots.iter().any(|dot| chain.skipped.covers(dot));
-                let excused = skipped || ops.may_be_hidden(room.shard(shard_count), dots);
+                let shard = room.shard(shard_count);
+                let hidden = match complete(*client, room) {
+                    Some(within) => ops.are_hidden(shard, dots, within),
+                    None => ops.may_be_hidden(shard, dots),
+                };
+                let excused = skipped || hidden;
                 let shown = chain.committed.contains(id);
                 if covered && !shown && !excused {
                     let detail = format!("client {client} never saw {id:?} in {room:?}, which its cursor covers");
                     return broken("a cursor covers what was delivered", detail);
                 }
-                if shown && !covered && complete(*client, room) {
+                if shown && !covered && complete(*client, room).is_some() {
                     let detail = format!("client {client} saw {id:?} in {room:?}, which its cursor does not cover");
                     return broken("a cursor covers what was delivered", detail);
                 }

@@ -174,10 +174,16 @@ impl Ops {
         dots.iter().any(|dot| self.hidden.contains(&(shard, *dot)))
     }
 
+    /// Whether revocations hide all acceptances of a request that there are within a vector.
+    pub fn are_hidden(&self, shard: ShardId, dots: &[Dot], within: &Vector) -> bool {
+        dots.iter().filter(|dot| within.covers(dot)).all(|dot| self.hidden.contains(&(shard, *dot)))
+    }
+
     /// "no op is accepted against the accepting site's state", for what touches rights, and for every so-manieth other.
-    pub fn are_permitted(&mut self, shard: ShardId, room: RoomId) -> Result<u64, Violation> {
+    /// How many those are, and how many of them somebody did who acted as owner.
+    pub fn are_permitted(&mut self, shard: ShardId, room: RoomId) -> Result<(u64, u64), Violation> {
         let acts: Vec<Act> = self.acts_of(shard, room).cloned().collect();
-        let mut checked = 0;
+        let (mut checked, mut by_acting_owners) = (0, 0);
         for (number, act) in acts.iter().enumerate() {
             if !act.touches_rights() && number % PERMITTED_EVERY != 0 {
                 continue;
@@ -186,10 +192,12 @@ impl Ops {
             if act.dot.seq > 1 {
                 deps.raise(Dot { seq: act.dot.seq - 1, ..act.dot });
             }
-            Model::of(acts.iter().filter(|other| deps.covers(&other.dot))).permitted(act, &deps)?;
+            let model = Model::of(acts.iter().filter(|other| deps.covers(&other.dot)));
+            model.permitted(act, &deps)?;
             checked += 1;
+            by_acting_owners += u64::from(model.needs_acting_owner(act));
         }
-        Ok(checked)
+        Ok((checked, by_acting_owners))
     }
 
     /// What an op depends on; `None` while an op of its origin before it is not known.

@@ -8,7 +8,7 @@ use causeway_replica::read::{self, Durables};
 use causeway_replica::view::{Cf, MemView, View};
 
 use super::changes::Changes;
-use super::rights::{Model, acts_of};
+use super::rights::{Act, Model, acts_of};
 use super::sends::Sends;
 use super::{Verdict, Violation, broken, leaving};
 
@@ -52,7 +52,7 @@ impl Reader<'_> {
         let mut request = wire::HistoryRequest { room: room.to_wire(), from: None, forward, limit };
         let mut pages: Vec<Vec<RequestId>> = Vec::new();
         let changes = Changes::of_room(self.view, &room, Some(self.truth))?;
-        let acts = acts_of(self.view, &room)?;
+        let acts = self.durable_acts(&room)?;
         let rights = Model::of(&acts);
         for _ in 0..PAGES_MAX {
             let Some(page) = self.page(&request)? else { return Ok(None) };
@@ -72,6 +72,12 @@ impl Reader<'_> {
                     pages.reverse();
                 }
                 let all = pages.concat();
+                let durable = self.durables.durable(room.shard(self.shard_count));
+                let has = |act: &&Act| durable.covers(&act.dot) && !rights.is_hidden(&act.dot);
+                let shown: BTreeSet<RequestId> = acts.iter().filter(has).map(|act| act.id).collect();
+                if let Some(missing) = shown.iter().find(|id| all.binary_search(id).is_err()) {
+                    return broken("what shows is read", format!("{:?} leaves {missing:?} out of {room:?}", self.site));
+                }
                 return match all.is_sorted_by(|a, b| a < b) {
                     true => Ok(Some(all)),
                     false => broken("one place in all reads", format!("{:?} reads {room:?} out of order", self.site)),
@@ -85,6 +91,14 @@ impl Reader<'_> {
             }
         }
         broken("pages end", format!("{:?}: {room:?} has no end", self.site))
+    }
+
+    /// What a reader may know of: a revocation that is not durable hides nothing yet.
+    fn durable_acts(&self, room: &RoomId) -> Result<Vec<Act>, Violation> {
+        let durable = self.durables.durable(room.shard(self.shard_count));
+        let mut acts = acts_of(self.view, room)?;
+        acts.retain(|act| durable.covers(&act.dot));
+        Ok(acts)
     }
 
     /// As sent, durable, in order.
@@ -109,7 +123,7 @@ impl Reader<'_> {
         let marker = marker.ok().flatten().and_then(|row| wire::ReadRow::decode(row).ok()).unwrap_or_default();
         let marker = Vector::from_wire_opt(marker.vector.as_ref()).or_else(|e| broken("rows decode", e.to_string()))?;
         let durable = self.durables.durable(room.shard(self.shard_count));
-        let acts = acts_of(self.view, &room)?;
+        let acts = self.durable_acts(&room)?;
         let rights = Model::of(&acts);
         let mut unread = BTreeSet::new();
         for (key, value) in self.view.family(Cf::Request) {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow::Continue;
 
 use bytes::Bytes;
 use causeway_protocol::wire::request::Kind;
-use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, Stamp, Vector, wire};
+use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, Stamp, UserId, Vector, wire};
 use causeway_replica::key::{Key, prefix_range};
 use causeway_replica::view::{Cf, View};
 
@@ -15,6 +15,9 @@ const SHOWN: &str = "the visible set is what the hide rule makes of the history"
 const PERMITTED: &str = "no op is accepted against the accepting site's state";
 /// How far a site's clock at acceptance may be from its op's stamp, ms, when a ban's end is judged.
 const CLOCK_SLACK_MS: u64 = 2_000;
+
+/// Joins of one user that may hold when another is taken.
+const JOINS_MAX: usize = 32;
 
 const READER: u32 = 1;
 const MEMBER: u32 = 2;
@@ -155,9 +158,31 @@ impl<'a> Model<'a> {
         self.hidden.contains(dot)
     }
 
-    /// Hidden acceptances.
-    pub fn hidden_count(&self) -> u64 {
-        self.hidden.len() as u64
+    /// What there was to check, for the coverage.
+    pub fn found(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let hidden = |what: fn(&Kind) -> bool| {
+            self.acts.iter().filter(|act| self.is_hidden(&act.dot) && what(&act.kind)).count() as u64
+        };
+        let revoking: Vec<RequestId> = self.acts.iter().filter(|act| act.past.is_some()).map(|act| act.id).collect();
+        let requests: BTreeSet<&RequestId> = revoking.iter().collect();
+        [
+            ("op hidden", self.hidden.len() as u64),
+            ("hidden join", hidden(|kind| matches!(kind, Kind::Join(_)))),
+            ("hidden given role", hidden(|kind| matches!(kind, Kind::SetRole(_)))),
+            ("hidden lifting", hidden(|kind| matches!(kind, Kind::LiftBan(_)))),
+            ("hidden reaction", hidden(|kind| matches!(kind, Kind::React(_)))),
+            ("hidden message", hidden(|kind| matches!(kind, Kind::Message(_)))),
+            ("second acceptance of a revocation", (revoking.len() - requests.len()) as u64),
+        ]
+        .into_iter()
+    }
+
+    /// Whether an act took the rights of an owner that its user was not.
+    pub fn needs_acting_owner(&self, act: &Act) -> bool {
+        let (own, used) = (self.role(&act.user), self.may(&act.user, &act.kind, act.stamp.ms()));
+        // Who steps down does it in the name of whoever gave the role.
+        let steps_down = matches!(&act.kind, Kind::SetRole(set) if set.user == act.user && set.role < own);
+        !steps_down && own < OWNER && used == Ok(OWNER) && self.acting_owner() == Some(act.user.as_str())
     }
 
     /// What adds, less what acts that match say that they saw.
@@ -257,6 +282,13 @@ impl<'a> Model<'a> {
         self.acts.iter().filter_map(ban).collect()
     }
 
+    /// Who has bans that nobody has lifted.
+    pub fn banned(&self) -> Vec<&str> {
+        let banned = self.acts.iter().filter(|act| matches!(act.kind, Kind::Ban(_))).map(|act| act.target());
+        let banned: BTreeSet<&str> = banned.filter(|user| !self.bans(user).is_empty()).collect();
+        banned.into_iter().collect()
+    }
+
     fn revocations(&self, user: &str) -> BTreeSet<RequestId> {
         self.acts.iter().filter(|act| act.past.is_some() && act.target() == user).map(|act| act.id).collect()
     }
@@ -280,7 +312,8 @@ impl<'a> Model<'a> {
             Kind::Create(_) | Kind::Leave(_) => true,
             Kind::Join(_) => {
                 let invited = self.invitations(user).iter().any(|id| self.shows(id));
-                !self.is_banned(user, at_ms) && (self.is_open() || invited || role > 0)
+                let few = self.joins(user).len() < JOINS_MAX;
+                few && !self.is_banned(user, at_ms) && (self.is_open() || invited || role > 0)
             }
             Kind::Redact(_) | Kind::Unreact(_) => role >= READER,
             Kind::Message(_) | Kind::Edit(_) | Kind::React(_) => role >= MEMBER,
@@ -332,6 +365,13 @@ impl<'a> Model<'a> {
         if matches!(act.kind, Kind::SetRole(_)) && act.rank != role {
             return broken(PERMITTED, format!("{act:?} should have rank {role}"));
         }
+        let saw = self.to_see(act);
+        if act.saw != saw {
+            return broken(PERMITTED, format!("{act:?} should have seen {saw:?}"));
+        }
+        if let Some(why) = self.is_wrong_target(act) {
+            return broken(PERMITTED, format!("{act:?}: {why}"));
+        }
         let revokes = match &act.kind {
             Kind::Kick(_) | Kind::Ban(_) => true,
             Kind::SetRole(set) => set.role < self.role(&set.user),
@@ -342,6 +382,34 @@ impl<'a> Model<'a> {
             None if !revokes => Ok(()),
             past => broken(PERMITTED, format!("{act:?} has past {past:?} of {deps:?}, and revokes: {revokes}")),
         }
+    }
+
+    /// What an act removes, or what the role is given to, or the bans that it lifts: hidden ones too.
+    fn to_see(&self, act: &Act) -> BTreeSet<RequestId> {
+        let react = |target: &Option<wire::RequestId>| target.as_ref().map_or(RequestId::MIN, RequestId::from_wire);
+        match &act.kind {
+            Kind::Join(_) => self.invitations(&act.user),
+            Kind::Leave(_) => self.joins(&act.user),
+            Kind::Kick(_) | Kind::Ban(_) => &self.joins(act.target()) | &self.invitations(act.target()),
+            Kind::SetRole(set) => self.joins(&set.user),
+            Kind::LiftBan(lift) => self.bans(&lift.user).into_iter().map(|(id, _)| id).collect(),
+            Kind::Unreact(un) => self.reactions(react(&un.target), &un.symbol, &act.user),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// What is changed must be a message, and the user's own to be edited or redacted, where it is known.
+    fn is_wrong_target(&self, act: &Act) -> Option<String> {
+        let (target, must_be_own) = match &act.kind {
+            Kind::Edit(edit) => (&edit.target, true),
+            Kind::Redact(redact) => (&redact.target, true),
+            Kind::React(react) => (&react.target, false),
+            _ => return None,
+        };
+        let target = target.as_ref().map(RequestId::from_wire);
+        let of = self.acts.iter().find(|other| Some(other.id) == target)?;
+        let right = matches!(of.kind, Kind::Message(_)) && (!must_be_own || of.user == act.user);
+        (!right).then(|| format!("its target is {of:?}"))
     }
 
     /// When all is healed: rows hide what the rule hides, and nothing else.
@@ -359,6 +427,30 @@ impl<'a> Model<'a> {
                     Some(key) => self.lists_right(site, &key, value)?,
                     None => return broken("rows decode", format!("{key:?}")),
                 }
+            }
+        }
+        self.lacks_none(site, view, room)
+    }
+
+    /// What the ops make has its row; what is there without them is found by the rows.
+    fn lacks_none(&self, site: SiteId, view: &dyn View, room: &RoomId) -> Verdict {
+        let users = self.acts.iter().flat_map(|act| [act.user.as_str(), act.target()]);
+        let mut keys: BTreeMap<Bytes, Key> = BTreeMap::new();
+        let mut add = |key: Key| _ = keys.insert(key.encode(), key);
+        for user in users.filter_map(|user| UserId::new(user).ok()).collect::<BTreeSet<_>>() {
+            let about = |act: &Act| matches!(act.kind, Kind::SetRole(_)) || act.past.is_some();
+            let has_rights = self.acts.iter().any(|act| act.target() == user.as_str() && about(act));
+            if has_rights || !self.joins(user.as_str()).is_empty() {
+                add(Key::Member(*room, user.clone()));
+            }
+            if !self.invitations(user.as_str()).is_empty() {
+                add(Key::Invited(*room, user));
+            }
+        }
+        self.acts.iter().for_each(|act| add(Key::Request(*room, act.id)));
+        for (bytes, key) in keys {
+            if !matches!(view.get(key.family(), &bytes), Ok(Some(_))) {
+                return broken(SHOWN, format!("{site:?} lacks {key:?}"));
             }
         }
         Ok(())
@@ -384,11 +476,49 @@ impl<'a> Model<'a> {
             _ => return Ok(()),
         };
         let row: wire::ElementRow = decode(value)?;
+        if let Key::Member(_, user) = key {
+            self.holds_rights(site, user.as_str(), &row)?;
+        }
         let (shown, hidden): (BTreeSet<_>, BTreeSet<_>) = alive.into_iter().partition(|id| self.shows(id));
         if ids(&row.tags) == shown && ids(&row.hidden) == hidden {
             return Ok(());
         }
         broken(SHOWN, format!("{site:?} {key:?}: {row:?}; the rule shows {shown:?} and hides {hidden:?}"))
+    }
+
+    /// A member's row has what was given to and taken from the user, acceptance by acceptance.
+    fn holds_rights(&self, site: SiteId, user: &str, row: &wire::ElementRow) -> Verdict {
+        let dot = |dot: &Option<wire::Dot>| dot.as_ref().and_then(|dot| Dot::from_wire(dot).ok());
+        let given = |act: &&&Act| match &act.kind {
+            Kind::SetRole(set) if set.user == user => {
+                Some((Some(act.dot), set.role, act.rank, self.is_hidden(&act.dot)))
+            }
+            Kind::Create(_) if act.user == user => Some((Some(act.dot), OWNER, OWNER, self.is_hidden(&act.dot))),
+            _ => None,
+        };
+        let given: BTreeSet<_> = self.acts.iter().filter_map(|act| given(&act)).collect();
+        let grants: BTreeSet<_> =
+            row.grants.iter().map(|grant| (dot(&grant.dot), grant.role, grant.rank, grant.hidden)).collect();
+        if grants != given || row.grants.len() != given.len() {
+            return broken(SHOWN, format!("{site:?} {user}: the row has {:?}, ops gave {given:?}", row.grants));
+        }
+        let lifts = |of: &Act| -> BTreeSet<_> {
+            let lifting = self.acts.iter().filter(|act| matches!(&act.kind, Kind::LiftBan(lift) if lift.user == user));
+            let lifting = lifting.filter(|act| act.saw.contains(&of.id));
+            lifting.map(|act| (Some(act.dot), self.is_hidden(&act.dot))).collect()
+        };
+        let taking = self.acts.iter().filter(|act| act.past.is_some() && act.target() == user);
+        let taken: BTreeMap<_, _> = taking.map(|act| (Some(act.dot), (act.past.clone(), lifts(act)))).collect();
+        let by = |by: &wire::Revocation| {
+            let past = by.past.as_ref().and_then(|past| Vector::from_wire(past).ok());
+            let lifts: BTreeSet<_> = by.lifts.iter().map(|lift| (dot(&lift.dot), lift.hidden)).collect();
+            (dot(&by.dot), (past, lifts))
+        };
+        let revocations: BTreeMap<_, _> = row.revocations.iter().map(by).collect();
+        if revocations != taken || row.revocations.len() != taken.len() {
+            return broken(SHOWN, format!("{site:?} {user}: the row has {:?}, ops took {taken:?}", row.revocations));
+        }
+        Ok(())
     }
 }
 

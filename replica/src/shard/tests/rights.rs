@@ -1,11 +1,11 @@
 //! Roles, kicks, bans and demotions (docs/RIGHTS.md).
 
-use causeway_protocol::{Code, Message, Role, RoomId, SiteId, UserId, wire, wire::request::Kind};
+use causeway_protocol::{Code, Message, Role, RoomId, SiteId, UserId, Vector, wire, wire::request::Kind};
 
 use super::cluster::{A, B, C, Cluster, Site, Wish, user};
 use crate::key::Key;
-use crate::rights;
 use crate::view::{Cf, View};
+use crate::{read, rights};
 
 fn set_role(of: &UserId, role: Role) -> Kind {
     Kind::SetRole(wire::SetRole { user: of.as_str().into(), role: role.number() })
@@ -362,4 +362,33 @@ fn who_joins_very_often_is_not_beyond_a_kick() {
     sites.settle();
     assert!(!sites.site(A).is_member(room, &eve) && !sites.site(B).is_member(room, &eve));
     sites.assert_converged();
+}
+
+#[test]
+fn a_ban_that_is_not_durable_hides_nothing_from_readers_yet() {
+    let mut sites = Cluster::new(&[A, B]);
+    let (ann, eve) = (user("ann"), user("eve"));
+    let room = group(&mut sites, &[&ann, &eve]);
+    sites.cut(A, B);
+    does(&mut sites, B, &ann, room, ban(&eve));
+    let said = sites.say(A, &eve, room);
+    sites.settle();
+    let reads = |sites: &mut Cluster| {
+        let site = sites.site(A);
+        let page = read::room_since(&site.rows, &room, site.shard.durable(), &Vector::new(), 1_000, 1 << 20).unwrap();
+        page.events.iter().any(|event| event.id == said.id)
+    };
+    sites.heal(A, B);
+    for _ in 0..100 {
+        if !shows(sites.site(A), &said) {
+            break;
+        }
+        sites.sync(B);
+        sites.deliver();
+        sites.pass_ms(50);
+    }
+    assert!(!shows(sites.site(A), &said), "the ban is applied");
+    assert!(reads(&mut sites), "a power failure can still undo it");
+    sites.sync(A);
+    assert!(!reads(&mut sites));
 }
