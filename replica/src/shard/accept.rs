@@ -275,6 +275,12 @@ impl Shard {
                 let revokes = rights::role_of(&row, channel).is_some_and(|present| set.role < present.number());
                 Grounds { saw: joins(), rank, revokes, ..Grounds::default() }
             }
+            // Nothing more can be taken from who cannot join any more.
+            Kind::Ban(_)
+                if row.tags.is_empty() && row.revocations.len() >= limits::REVOCATIONS_PER_USER_MAX && !trusted =>
+            {
+                return Ok(Err("user lost rights in the room as often as a room takes, and cannot join it".to_owned()));
+            }
             Kind::Kick(_) | Kind::Ban(_) => {
                 let invited = other.map(|other| tx.get::<wire::ElementRow>(&Key::Invited(room, other))).transpose()?;
                 let mut saw = joins();

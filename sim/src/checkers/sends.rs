@@ -295,7 +295,9 @@ fn has_no_right(room: RoomId, sent: &Sent, view: &dyn View, now_ms: u64) -> bool
     let kind = wire::Request::decode(sent.request.clone()).ok().and_then(|request| request.kind);
     let (Some(kind), Ok(acts)) = (kind, acts_of(view, &room)) else { return false };
     let model = Model::of(&acts);
-    model.may(sent.user.as_str(), &kind, now_ms).is_err() || model.is_full(sent.user.as_str())
+    let is_full =
+        [Some(sent.user.as_str()), rights::target(&kind)].into_iter().flatten().any(|user| model.is_full(user));
+    is_full || model.may(sent.user.as_str(), &kind, now_ms).is_err()
 }
 
 /// A refusal as it leaves.

@@ -392,3 +392,18 @@ fn a_ban_that_is_not_durable_hides_nothing_from_readers_yet() {
     sites.sync(A);
     assert!(!reads(&mut sites));
 }
+
+#[test]
+fn a_user_who_cannot_join_any_more_cannot_be_banned_any_more() {
+    let mut sites = Cluster::new(&[A]);
+    let (ann, eve) = (user("ann"), user("eve"));
+    let room = group(&mut sites, &[&ann]);
+    let bans: Vec<Wish> = (0..70).map(|_| does(&mut sites, A, &ann, room, ban(&eve))).collect();
+    sites.settle();
+    let refused = bans.iter().filter(|wish| sites.sites[&A].refused(wish) == Some(Code::NotPermitted)).count();
+    assert_eq!(refused, 70 - 64);
+    does(&mut sites, A, &ann, room, lift(&eve));
+    let join = sites.join(A, &eve, room);
+    sites.settle();
+    assert_eq!(sites.site(A).refused(&join), Some(Code::NotPermitted));
+}
