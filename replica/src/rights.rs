@@ -2,8 +2,8 @@
 
 use causeway_protocol::{Dot, RequestId, Role, Vector, wire, wire::request::Kind};
 
-/// The least role for a request of a member; what depends on a target comes on top, in [`check_target`].
-pub fn required(kind: &Kind, channel: bool) -> Role {
+/// The least role for a request of a member; what depends on a target comes on top, in [`check`].
+fn required(kind: &Kind, channel: bool) -> Role {
     match kind {
         Kind::Message(_) | Kind::Edit(_) | Kind::React(_) => Role::Member,
         Kind::Invite(_) | Kind::SetName(_) if channel => Role::Moderator,
@@ -26,9 +26,13 @@ pub fn target(kind: &Kind) -> Option<&str> {
     }
 }
 
-/// Whether somebody with a role, who has at least the required one, may do this to somebody with that role (`None`: not
-/// a member). The error says what is missing.
-pub fn check_target(kind: &Kind, role: Role, target: Option<Role>, given_by: u32) -> Result<(), String> {
+/// Whether somebody with a role may do this, to somebody with that role (`None`: not a member, or nobody). `given_by`: the
+/// role of the one who gave the other the present one. The error says what is missing.
+pub fn check(kind: &Kind, channel: bool, role: Role, target: Option<Role>, given_by: u32) -> Result<(), String> {
+    let required = required(kind, channel);
+    if role < required {
+        return Err(format!("user is a {role} in the room: this takes a {required}"));
+    }
     let below = target.is_none_or(|target| target < role);
     match kind {
         Kind::Kick(_) if target.is_none() => Err("user is not a member of the room".to_owned()),
@@ -88,11 +92,12 @@ pub struct Act<'a> {
 /// whichever order they are applied.
 pub fn hides(by: &wire::Revocation, op: &Act<'_>) -> bool {
     let Some(revocation) = by.id.as_ref().map(RequestId::from_wire) else { return false };
-    let past = Vector::from_wire_opt(by.past.as_ref()).unwrap_or_default();
+    // An op whose past does not decode is refused before it gets here.
+    let past = || Vector::from_wire_opt(by.past.as_ref()).unwrap_or_default();
     revocation != op.id
-        && !past.covers(&op.dot)
-        && !op.aware.contains(&revocation)
         && takes(Role::from_number(by.floor), op)
+        && !op.aware.contains(&revocation)
+        && !past().covers(&op.dot)
 }
 
 /// A user's role, by the user's row; `None` where the user is not a member.

@@ -1,12 +1,9 @@
 //! Accepting requests (D1, D1a): dedup by the request's row, situation by this site's state, then one op.
 
-use std::ops::ControlFlow::{Break, Continue};
-
-use causeway_protocol::{
-    Code, Dot, Message, RequestId, Role, RoomId, Stamp, UserId, Vector, limits, wire, wire::request::Kind,
-};
+use causeway_protocol::{Code, Dot, RequestId, Stamp, UserId, Vector, limits, wire, wire::request::Kind};
 
 use super::apply::{reaction_key, stamp_max};
+use super::permit::{Grounds, JOINS_MAX, SAW_MAX};
 use super::redact::edits_of;
 use super::release::Pending;
 use super::revoke::member_row;
@@ -14,19 +11,13 @@ use super::tx::{Tx, corrupt};
 use super::{Shard, timers};
 use crate::crdt;
 use crate::io::{Output, Submission};
-use crate::key::{Key, Policy, Register, members_range, role_holders_range};
+use crate::key::{Key, Policy, Register};
 use crate::request::{NewOp, Request, check_content, request_hash};
 use crate::rights;
-use crate::view::{Cf, View, ViewError};
+use crate::view::{Cf, ViewError};
 
 /// Requests that may wait for what they refer to, in one shard.
 const REFERENCE_WAITS_MAX: usize = 1_024;
-/// Tags that one removal lists: an element has one a join that nobody removed yet.
-const SAW_MAX: usize = 256;
-/// Joins of one member above which a site takes no further one. Each site of eight can take as many in a partition and
-/// a removal still lists them all: who joins very often is not beyond a kick.
-const JOINS_MAX: usize = SAW_MAX / 8;
-
 /// A request that refers to a message which this site lacks.
 pub(super) struct Referring {
     submission: Submission,
@@ -35,19 +26,6 @@ pub(super) struct Referring {
 }
 
 type Refusal = (Code, String);
-
-/// What an op records of the situation in which it was accepted.
-#[derive(Default)]
-struct Grounds {
-    /// A removal's tags, a given role's joins, lifted bans.
-    saw: Vec<RequestId>,
-    /// The user's revocations in the room.
-    aware: Vec<RequestId>,
-    /// The giver's role.
-    rank: u32,
-    /// Whether it takes rights away.
-    revokes: bool,
-}
 
 impl Shard {
     pub(super) fn on_submit(&mut self, tx: &mut Tx<'_>, submission: Submission) -> Result<(), ViewError> {
@@ -192,7 +170,7 @@ impl Shard {
                 let reaction = reaction_key(request, user).map(|key| tx.get(&key)).transpose()?.flatten();
                 Grounds { saw: reaction.as_ref().map(saw).unwrap_or_default(), ..Grounds::default() }
             }
-            Some(kind) => match self.check_rights(tx, room, user, &member, kind, policy.channel)? {
+            Some(kind) => match self.check_rights(tx, (room, policy.channel), (user, &member), kind)? {
                 Ok(grounds) => match self.check_target(tx, request, user)? {
                     Ok(()) => grounds,
                     Err(refusal) => return Ok(Err(refusal)),
@@ -202,105 +180,6 @@ impl Shard {
             None => Grounds::default(),
         };
         Ok(Ok(Grounds { aware, ..grounds }))
-    }
-
-    /// Whether a room lets somebody in, or be invited, as far as bans go.
-    fn may_join(&self, tx: &Tx<'_>, row: &wire::ElementRow) -> Result<(), String> {
-        if self.sabotaged(crate::Sabotage::TrustAnybody) {
-            return Ok(());
-        }
-        if let Some(ban) = rights::bans_of(row).find(|ban| ban.until_ms == 0 || ban.until_ms > tx.now.wall_ms) {
-            return Err(match ban.until_ms {
-                0 => "user is banned from the room until somebody lifts the ban".to_owned(),
-                until_ms => format!("user is banned from the room until {until_ms} ms since the Unix epoch"),
-            });
-        }
-        if row.revocations.len() >= limits::REVOCATIONS_PER_USER_MAX {
-            return Err("user lost rights in the room as often as a room takes: it cannot be joined again".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Whether a member may do what a request wants (`rights`), by roles and by what the other user is.
-    fn check_rights(
-        &self,
-        tx: &Tx<'_>,
-        room: RoomId,
-        user: &UserId,
-        member: &wire::ElementRow,
-        kind: &Kind,
-        channel: bool,
-    ) -> Result<Result<Grounds, String>, ViewError> {
-        let trusted = self.sabotaged(crate::Sabotage::TrustAnybody);
-        let other = rights::target(kind).and_then(|other| UserId::new(other).ok());
-        let row = match &other {
-            Some(other) => member_row(tx, room, other)?,
-            None => wire::ElementRow::default(),
-        };
-        let mut role = rights::role_of(member, channel).unwrap_or(Role::Reader);
-        let mut rank = role.number();
-        let required = rights::required(kind, channel);
-        let of_self = other.as_ref() == Some(user);
-        match kind {
-            Kind::SetRole(set) if of_self && set.role < rank => {
-                // It holds against whoever gave the present one.
-                rank = rank.max(rights::given_by(&row));
-            }
-            _ => {
-                let is_short = |role| {
-                    role < required
-                        || rights::check_target(kind, role, rights::role_of(&row, channel), rights::given_by(&row))
-                            .is_err()
-                };
-                if role < Role::Owner && is_short(role) && acting_owner(tx, room, channel)?.as_ref() == Some(user) {
-                    role = Role::Owner;
-                    rank = role.number();
-                }
-                if !trusted && role < required {
-                    return Ok(Err(format!("user is a {role} in the room: this takes a {required}")));
-                }
-                let target = rights::role_of(&row, channel);
-                match rights::check_target(kind, role, target, rights::given_by(&row)) {
-                    Err(detail) if !trusted => return Ok(Err(detail)),
-                    _ => {}
-                }
-            }
-        }
-        let joins = || crdt::tags(&row).take(SAW_MAX).collect::<Vec<_>>();
-        Ok(Ok(match kind {
-            Kind::SetRole(_) if row.grants.len() >= limits::GRANTS_PER_USER_MAX => {
-                return Ok(Err("user was given roles as often as a room takes".to_owned()));
-            }
-            Kind::SetRole(set) => {
-                let revokes = rights::role_of(&row, channel).is_some_and(|present| set.role < present.number());
-                Grounds { saw: joins(), rank, revokes, ..Grounds::default() }
-            }
-            // Nothing more can be taken from who cannot join any more.
-            Kind::Ban(_)
-                if row.tags.is_empty() && row.revocations.len() >= limits::REVOCATIONS_PER_USER_MAX && !trusted =>
-            {
-                return Ok(Err("user lost rights in the room as often as a room takes, and cannot join it".to_owned()));
-            }
-            Kind::Kick(_) | Kind::Ban(_) => {
-                let invited = other.map(|other| tx.get::<wire::ElementRow>(&Key::Invited(room, other))).transpose()?;
-                let mut saw = joins();
-                saw.extend(invited.flatten().iter().flat_map(crdt::tags).take(SAW_MAX));
-                Grounds { saw, revokes: true, ..Grounds::default() }
-            }
-            Kind::LiftBan(_) => {
-                let saw: Vec<RequestId> =
-                    rights::bans_of(&row).filter_map(|by| by.id.as_ref().map(RequestId::from_wire)).collect();
-                if saw.is_empty() {
-                    return Ok(Err("user is not banned from the room".to_owned()));
-                }
-                Grounds { saw, ..Grounds::default() }
-            }
-            Kind::Invite(_) => match self.may_join(tx, &row) {
-                Ok(()) => Grounds::default(),
-                Err(detail) => return Ok(Err(detail)),
-            },
-            _ => Grounds::default(),
-        }))
     }
 
     /// What a request changes must be a message, and the user's own to be edited or redacted. What is not here yet can
@@ -418,47 +297,4 @@ impl Shard {
         }
         covered
     }
-}
-
-/// Who acts as owner where nobody is one: the highest role that was given and holds, then the least name; where nobody
-/// has one above member, the member with the least name.
-fn acting_owner(tx: &Tx<'_>, room: RoomId, channel: bool) -> Result<Option<UserId>, ViewError> {
-    let mut best: Option<(Role, UserId)> = None;
-    let (start, end) = role_holders_range(&room);
-    let mut holders = Vec::new();
-    tx.overlay().scan(Cf::Head, &start, &end, &mut |key, _| {
-        holders.extend(Key::decode(Cf::Head, key));
-        Continue(())
-    })?;
-    for key in holders {
-        let Key::RoleHolder(_, user) = key else { continue };
-        let Some(role) = rights::role_of(&member_row(tx, room, &user)?, channel) else { continue };
-        if role == Role::Owner {
-            return Ok(None);
-        }
-        // In the order of names: the first of equals stays.
-        if role > Role::Member && best.as_ref().is_none_or(|(highest, _)| role > *highest) {
-            best = Some((role, user));
-        }
-    }
-    match best {
-        Some((_, user)) => Ok(Some(user)),
-        None => first_member(tx, room),
-    }
-}
-
-fn first_member(tx: &Tx<'_>, room: RoomId) -> Result<Option<UserId>, ViewError> {
-    let (start, end) = members_range(&room);
-    let mut first = None;
-    tx.overlay().scan(Cf::Element, &start, &end, &mut |key, value| {
-        let is_member = wire::ElementRow::decode(value).is_ok_and(|row| !row.tags.is_empty());
-        match Key::decode(Cf::Element, key) {
-            Some(Key::Member(_, user)) if is_member => {
-                first = Some(user);
-                Break(())
-            }
-            _ => Continue(()),
-        }
-    })?;
-    Ok(first)
 }

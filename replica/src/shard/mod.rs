@@ -12,6 +12,7 @@ mod digest;
 mod gate;
 mod marks;
 mod peers;
+mod permit;
 mod ready;
 mod redact;
 mod release;

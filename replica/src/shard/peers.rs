@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 use causeway_protocol::{Dot, SiteId, Vector, wire, wire::shard_frame::Frame};
 
 use super::snapshot::Ask;
-use super::tx::{Tx, corrupt};
+use super::tx::{Tx, corrupt, stored_op};
 use super::{Shard, timers};
 use crate::io::{Alarm, Output};
 use crate::key::Key;
@@ -296,7 +296,7 @@ impl Shard {
     }
 
     fn body_of(&self, tx: &Tx<'_>, header: &bytes::Bytes) -> Result<Option<bytes::Bytes>, ViewError> {
-        let op = Op::decode(self.config.shard, header.clone(), None).map_err(|e| corrupt(Cf::Op, e.to_string()))?;
+        let op = stored_op(self.config.shard, header.clone())?;
         let Request { room, id, body_hash, .. } = op.request;
         let row: Option<wire::RequestRow> = tx.get(&Key::Request(room, id))?;
         let own = |body: &bytes::Bytes| body_hash == Some(crate::request::body_hash(body));

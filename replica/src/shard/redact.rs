@@ -106,7 +106,8 @@ pub(super) fn edits_of(tx: &Tx<'_>, room: &RoomId, target: RequestId) -> Result<
     keys_of(&tx.overlay(), Cf::Element, &range)?.into_iter().map(edit).collect()
 }
 
-fn keys_of(view: &dyn View, cf: Cf, (start, end): &(Bytes, Bytes)) -> Result<Vec<Bytes>, ViewError> {
+/// The keys of a range.
+pub(super) fn keys_of(view: &dyn View, cf: Cf, (start, end): &(Bytes, Bytes)) -> Result<Vec<Bytes>, ViewError> {
     let mut keys = Vec::new();
     view.scan(cf, start, end, &mut |key, _| {
         keys.push(Bytes::copy_from_slice(key));

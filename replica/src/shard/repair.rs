@@ -10,7 +10,7 @@ use causeway_protocol::{Message, RoomId, Vector, wire};
 use super::Shard;
 use super::digest::{Bucket, canonical_element, canonical_request, element_bucket, request_bucket};
 use super::revoke::member_row;
-use super::tx::{Tx, corrupt};
+use super::tx::{Tx, corrupt, stored_op};
 use crate::io::Outputs;
 use crate::key::{Key, prefix_range, shard_rooms_range};
 use crate::request::Op;
@@ -97,10 +97,8 @@ impl Shard {
             headers.push(Bytes::copy_from_slice(value));
             Continue(())
         })?;
-        let mut ops = headers
-            .into_iter()
-            .map(|header| Op::decode(self.config.shard, header, None).map_err(|e| corrupt(Cf::Op, e.to_string())))
-            .collect::<Result<Vec<Op>, _>>()?;
+        let mut ops =
+            headers.into_iter().map(|header| stored_op(self.config.shard, header)).collect::<Result<Vec<Op>, _>>()?;
         ops.retain(|op| within.is_none_or(|within| within.covers(&op.dot)));
         ops.sort_by_key(|op| (op.stamp, op.dot));
         let mut scratch = Shard::open(self.config.clone(), &MemView::default(), tx.now)?;

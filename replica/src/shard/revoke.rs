@@ -11,7 +11,7 @@ use causeway_protocol::{Dot, RequestId, RoomId, UserId, Vector, wire, wire::requ
 
 use super::Shard;
 use super::apply::{Effect, Revoked, effects, hide_dot};
-use super::tx::{Tx, corrupt};
+use super::tx::{Tx, corrupt, stored_op};
 use crate::crdt;
 use crate::key::Key;
 use crate::request::{Op, Request};
@@ -126,8 +126,7 @@ impl Shard {
                 Continue(())
             })?;
         }
-        let op = |header| Op::decode(self.config.shard, header, None).map_err(|e| corrupt(Cf::Op, e.to_string()));
-        headers.into_iter().map(op).collect()
+        headers.into_iter().map(|header| stored_op(self.config.shard, header)).collect()
     }
 
     /// Hides one acceptance, and what its request adds where no other shows.
@@ -194,21 +193,18 @@ impl Shard {
         if member_row(tx, request.room, user)?.revocations.is_empty() {
             return Ok(());
         }
-        for dot in row.dots.clone() {
-            let dot = Dot::from_wire(&dot).map_err(|e| corrupt(Cf::Request, e.to_string()))?;
-            let Some(op) = self.merged_op(tx, request.room, dot)? else { continue };
-            if self.is_hidden(tx, &op)? {
-                hide_dot(row, dot);
-                self.place_rights(tx, &op, true)?;
-            }
-        }
+        let mut ops = Vec::with_capacity(row.dots.len());
         for dot in &row.dots {
             let dot = Dot::from_wire(dot).map_err(|e| corrupt(Cf::Request, e.to_string()))?;
-            if let Some(op) = self.merged_op(tx, request.room, dot)? {
-                self.place_additions(tx, &op, row.hidden)?;
+            ops.extend(self.merged_op(tx, request.room, dot)?);
+        }
+        for op in &ops {
+            if self.is_hidden(tx, op)? {
+                hide_dot(row, op.dot);
+                self.place_rights(tx, op, true)?;
             }
         }
-        Ok(())
+        ops.iter().try_for_each(|op| self.place_additions(tx, op, row.hidden))
     }
 
     /// An op that is here, or staged.
@@ -218,8 +214,7 @@ impl Shard {
             None => tx.get_bytes(&Key::Staged(self.config.shard, Cf::Op, key.encode()))?,
             here => here,
         };
-        let op = |header| Op::decode(self.config.shard, header, None).map_err(|e| corrupt(Cf::Op, e.to_string()));
-        header.map(op).transpose()
+        header.map(|header| stored_op(self.config.shard, header)).transpose()
     }
 }
 

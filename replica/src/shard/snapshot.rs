@@ -6,7 +6,7 @@
 //! which asks the request rows of both sides, then the request rows themselves. Each chunk and its progress
 //! are one batch. The vector joins in the last one, and until then the shard serves nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow::{Break, Continue};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,6 +15,7 @@ use causeway_protocol::{DecodeError, Dot, Message, Origin, RequestId, RoomId, Si
 
 use super::apply::{add_dot, note_request};
 use super::peers::Checked;
+use super::redact::keys_of;
 use super::release::Pending;
 use super::tx::{Tx, corrupt, decode_row};
 use super::{Shard, timers};
@@ -406,11 +407,12 @@ impl Shard {
         let staged = self.staged_room(Cf::Element, room);
         let skip = staged_range(self.config.shard, Cf::Element).0.len();
         let theirs = rows_of(tx, Cf::Local, &staged, skip)?;
-        let mine = rows_of(tx, Cf::Element, &prefix_range(&room.0), 0)?;
-        let keys: std::collections::BTreeSet<&Bytes> = theirs.keys().chain(mine.keys()).collect();
-        for bytes in keys {
+        let mut keys: BTreeSet<Bytes> =
+            keys_of(&tx.overlay(), Cf::Element, &prefix_range(&room.0))?.into_iter().collect();
+        keys.extend(theirs.keys().cloned());
+        for bytes in &keys {
             let key = Key::decode(Cf::Element, bytes).ok_or_else(|| corrupt(Cf::Element, "key does not decode"))?;
-            // Read again: a revocation that came with an earlier row may have changed this one.
+            // Read now: a revocation that came with an earlier row may have changed this one.
             let (mine, theirs) = (tx.get_bytes(&key)?, theirs.get(bytes).cloned());
             match &key {
                 Key::Register(..) => self.merge_register_row(tx, room, &key, mine, theirs)?,

@@ -1,10 +1,11 @@
 //! Typed reads and writes of one step, over the host's view with the step's own batch on top.
 
 use bytes::Bytes;
-use causeway_protocol::Message;
+use causeway_protocol::{Message, ShardId};
 
 use crate::io::{Now, Output, Outputs};
 use crate::key::Key;
+use crate::request::Op;
 use crate::view::{Cf, Overlay, View, ViewError};
 
 /// One step's access to rows and effects.
@@ -56,6 +57,11 @@ impl<'a> Tx<'a> {
 /// A row that does not decode is a row that cannot be read.
 pub(crate) fn decode_row<M: Message + Default>(cf: Cf, value: Bytes) -> Result<M, ViewError> {
     M::decode(value).map_err(|e| corrupt(cf, e.to_string()))
+}
+
+/// An op by its stored header; bodies are with the requests.
+pub(super) fn stored_op(shard: ShardId, header: Bytes) -> Result<Op, ViewError> {
+    Op::decode(shard, header, None).map_err(|e| corrupt(Cf::Op, e.to_string()))
 }
 
 pub(crate) fn corrupt(cf: Cf, reason: impl Into<String>) -> ViewError {

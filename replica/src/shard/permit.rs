@@ -1,0 +1,171 @@
+//! Whether a member may do what a request wants: `rights`, asked with what this site knows.
+
+use std::ops::ControlFlow::{Break, Continue};
+
+use causeway_protocol::{Message, RequestId, Role, RoomId, UserId, limits, wire, wire::request::Kind};
+
+use super::Shard;
+use super::revoke::member_row;
+use super::tx::Tx;
+use crate::crdt;
+use crate::key::{Key, members_range, role_holders_range};
+use crate::rights;
+use crate::view::{Cf, View, ViewError};
+
+/// Tags that one removal lists: an element has one a join that nobody removed yet.
+pub(super) const SAW_MAX: usize = 256;
+/// Joins of one member above which a site takes no further one. Each site of eight can take as many in a partition and
+/// a removal still lists them all: who joins very often is not beyond a kick.
+pub(super) const JOINS_MAX: usize = SAW_MAX / 8;
+
+/// What an op records of the situation in which it was accepted.
+#[derive(Default)]
+pub(super) struct Grounds {
+    /// A removal's tags, a given role's joins, lifted bans.
+    pub saw: Vec<RequestId>,
+    /// The user's revocations in the room.
+    pub aware: Vec<RequestId>,
+    /// The giver's role.
+    pub rank: u32,
+    /// Whether it takes rights away.
+    pub revokes: bool,
+}
+
+impl Shard {
+    /// Whether a room lets somebody in, or be invited, as far as bans go.
+    pub(super) fn may_join(&self, tx: &Tx<'_>, row: &wire::ElementRow) -> Result<(), String> {
+        if self.sabotaged(crate::Sabotage::TrustAnybody) {
+            return Ok(());
+        }
+        if let Some(ban) = rights::bans_of(row).find(|ban| ban.until_ms == 0 || ban.until_ms > tx.now.wall_ms) {
+            return Err(match ban.until_ms {
+                0 => "user is banned from the room until somebody lifts the ban".to_owned(),
+                until_ms => format!("user is banned from the room until {until_ms} ms since the Unix epoch"),
+            });
+        }
+        if row.revocations.len() >= limits::REVOCATIONS_PER_USER_MAX {
+            return Err("user lost rights in the room as often as a room takes: it cannot be joined again".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether a member may do what a request wants, by roles and by what the other user is; what the op records of it.
+    pub(super) fn check_rights(
+        &self,
+        tx: &Tx<'_>,
+        (room, channel): (RoomId, bool),
+        (user, member): (&UserId, &wire::ElementRow),
+        kind: &Kind,
+    ) -> Result<Result<Grounds, String>, ViewError> {
+        let other = rights::target(kind).and_then(|other| UserId::new(other).ok());
+        let row = match &other {
+            Some(other) => member_row(tx, room, other)?,
+            None => wire::ElementRow::default(),
+        };
+        let (target, given_by) = (rights::role_of(&row, channel), rights::given_by(&row));
+        let own = rights::role_of(member, channel).unwrap_or(Role::Reader);
+        let check = |role| rights::check(kind, channel, role, target, given_by);
+        let lowers_own = matches!(kind, Kind::SetRole(set) if other.as_ref() == Some(user) && set.role < own.number());
+        let rank = if lowers_own {
+            // In the name of whoever gave the present one, so that it holds.
+            own.number().max(given_by)
+        } else {
+            let role = match check(own) {
+                Err(_) if own < Role::Owner && acting_owner(tx, room, channel)?.as_ref() == Some(user) => Role::Owner,
+                _ => own,
+            };
+            match check(role) {
+                Err(detail) if !self.sabotaged(crate::Sabotage::TrustAnybody) => return Ok(Err(detail)),
+                _ => role.number(),
+            }
+        };
+        let invited = match (kind, &other) {
+            (Kind::Kick(_) | Kind::Ban(_), Some(other)) => tx.get(&Key::Invited(room, other.clone()))?,
+            _ => None,
+        };
+        let grounds = self.grounds(tx, kind, &row, invited.unwrap_or_default(), target);
+        let rank = if matches!(kind, Kind::SetRole(_)) { rank } else { 0 };
+        Ok(grounds.map(|grounds| Grounds { rank, ..grounds }))
+    }
+
+    /// What an op about somebody records of that user's row. The error: the row is full, or has nothing to lift.
+    fn grounds(
+        &self,
+        tx: &Tx<'_>,
+        kind: &Kind,
+        row: &wire::ElementRow,
+        invited: wire::ElementRow,
+        present: Option<Role>,
+    ) -> Result<Grounds, String> {
+        let tags = |row: &wire::ElementRow| crdt::tags(row).take(SAW_MAX).collect::<Vec<_>>();
+        match kind {
+            Kind::SetRole(_) if row.grants.len() >= limits::GRANTS_PER_USER_MAX => {
+                Err("user was given roles as often as a room takes".to_owned())
+            }
+            Kind::SetRole(set) => {
+                let revokes = present.is_some_and(|present| set.role < present.number());
+                Ok(Grounds { saw: tags(row), revokes, ..Grounds::default() })
+            }
+            // Nothing more can be taken from who cannot join any more.
+            Kind::Ban(_) if row.tags.is_empty() && row.revocations.len() >= limits::REVOCATIONS_PER_USER_MAX => {
+                Err("user lost rights in the room as often as a room takes, and cannot join it".to_owned())
+            }
+            Kind::Kick(_) | Kind::Ban(_) => {
+                let saw = [tags(row), tags(&invited)].concat();
+                Ok(Grounds { saw, revokes: true, ..Grounds::default() })
+            }
+            Kind::LiftBan(_) => {
+                let bans = rights::bans_of(row).filter_map(|by| by.id.as_ref().map(RequestId::from_wire));
+                match bans.collect::<Vec<_>>() {
+                    saw if saw.is_empty() => Err("user is not banned from the room".to_owned()),
+                    saw => Ok(Grounds { saw, ..Grounds::default() }),
+                }
+            }
+            Kind::Invite(_) => self.may_join(tx, row).map(|()| Grounds::default()),
+            _ => Ok(Grounds::default()),
+        }
+    }
+}
+
+/// Who acts as owner where nobody is one: the highest role that was given and holds, then the least name; where nobody
+/// has one above member, the member with the least name.
+fn acting_owner(tx: &Tx<'_>, room: RoomId, channel: bool) -> Result<Option<UserId>, ViewError> {
+    let mut best: Option<(Role, UserId)> = None;
+    let (start, end) = role_holders_range(&room);
+    let mut holders = Vec::new();
+    tx.overlay().scan(Cf::Head, &start, &end, &mut |key, _| {
+        holders.extend(Key::decode(Cf::Head, key));
+        Continue(())
+    })?;
+    for key in holders {
+        let Key::RoleHolder(_, user) = key else { continue };
+        let Some(role) = rights::role_of(&member_row(tx, room, &user)?, channel) else { continue };
+        if role == Role::Owner {
+            return Ok(None);
+        }
+        // In the order of names: the first of equals stays.
+        if role > Role::Member && best.as_ref().is_none_or(|(highest, _)| role > *highest) {
+            best = Some((role, user));
+        }
+    }
+    match best {
+        Some((_, user)) => Ok(Some(user)),
+        None => first_member(tx, room),
+    }
+}
+
+fn first_member(tx: &Tx<'_>, room: RoomId) -> Result<Option<UserId>, ViewError> {
+    let (start, end) = members_range(&room);
+    let mut first = None;
+    tx.overlay().scan(Cf::Element, &start, &end, &mut |key, value| {
+        let is_member = wire::ElementRow::decode(value).is_ok_and(|row| !row.tags.is_empty());
+        match Key::decode(Cf::Element, key) {
+            Some(Key::Member(_, user)) if is_member => {
+                first = Some(user);
+                Break(())
+            }
+            _ => Continue(()),
+        }
+    })?;
+    Ok(first)
+}
