@@ -46,7 +46,7 @@ impl Chat {
         let salt = Bytes::copy_from_slice(&u128::from(self.minted).to_be_bytes());
         let content = Bytes::from(vec![b'x'; CONTENT_BYTES]);
         let body = wire::Body { salt, content_type: "text/plain".into(), content };
-        self.submission(Kind::Message(wire::Message { reply_to: None }), Some(body.encode_to_vec().into()))
+        self.submission(Kind::Message(wire::Message::default()), Some(body.encode_to_vec().into()))
     }
 
     fn submission(&mut self, kind: Kind, body: Option<Bytes>) -> Submission {

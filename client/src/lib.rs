@@ -34,10 +34,11 @@ mod quic;
 pub mod timeline;
 
 pub use causeway_protocol::{Code, Dot, RequestId, Role, RoomId, SiteId, UnknownRole, UserId, Vector};
-pub use machine::{Durability, Limits, MoveReason, SendError, SiteConfig, Standby, Timing};
+pub use machine::{Durability, Limits, MoveReason, Preview, RoomView, SendError, SiteConfig, Standby, Timing};
 
 #[cfg(feature = "quic")]
 pub use quic::{
-    Change, ChangeKind, Client, Commit, Config, ConnectError, Connector, ConnectorError, Direction, Event, Gap, Handle,
-    HistoryError, HistoryPage, Message, ProgressEvent, Refreshing, Refusal, Status, Stored, TokenRefresh,
+    Change, ChangeKind, Client, Commit, Config, ConnectError, Connector, ConnectorError, Direction, Draft, Event, Gap,
+    Handle, HistoryError, HistoryPage, Member, MembersPage, Message, ProgressEvent, ReadBy, Refreshing, Refusal,
+    Status, Stored, TokenRefresh,
 };

@@ -32,7 +32,7 @@ fn event(n: u64, user: &str, kind: Kind, text: Option<&str>) -> Event {
 }
 
 fn message(n: u64, user: &str, text: &str) -> Event {
-    event(n, user, Kind::Message(wire::Message { reply_to: None }), Some(text))
+    event(n, user, Kind::Message(wire::Message::default()), Some(text))
 }
 
 fn edit(n: u64, user: &str, target: u64, text: Option<&str>) -> Event {
@@ -93,7 +93,12 @@ fn a_redaction_by_the_author_wins_over_every_edit() {
 
 #[test]
 fn what_is_not_here_has_a_place_that_fills_in() {
-    let reply = event(5, "bob", Kind::Message(wire::Message { reply_to: Some(id(1).to_wire()) }), Some("yes"));
+    let reply = event(
+        5,
+        "bob",
+        Kind::Message(wire::Message { reply_to: Some(id(1).to_wire()), ..Default::default() }),
+        Some("yes"),
+    );
     let mut timeline = of(&[reply, edit(6, "ann", 2, Some("edited"))]);
     assert_eq!((text(&timeline, 1), text(&timeline, 2)), ("(unknown)".into(), "(unknown)".into()));
     timeline.see(&message(1, "ann", "shall we?"));
@@ -156,11 +161,11 @@ fn dot(seq: u64) -> Dot {
 }
 
 fn said(n: u64, user: &str) -> Event {
-    live(n, user, Kind::Message(wire::Message { reply_to: None }), None)
+    live(n, user, Kind::Message(wire::Message::default()), None)
 }
 
 fn answered(n: u64, user: &str, to: u64) -> Event {
-    live(n, user, Kind::Message(wire::Message { reply_to: Some(id(to).to_wire()) }), None)
+    live(n, user, Kind::Message(wire::Message { reply_to: Some(id(to).to_wire()), ..Default::default() }), None)
 }
 
 fn edited(n: u64, user: &str, target: u64) -> Event {

@@ -34,6 +34,16 @@ pub const REASON_BYTES_MAX: usize = 512;
 pub const REVOCATIONS_PER_USER_MAX: usize = 64;
 /// Roles given to one user in one room.
 pub const GRANTS_PER_USER_MAX: usize = 64;
+/// Users that one message may name.
+pub const MENTIONS_MAX: usize = 16;
+/// Where counting a room's unread messages stops.
+pub const UNREAD_MAX: u64 = 100;
+/// What a list of rooms shows of a message's content, bytes.
+pub const PREVIEW_BYTES_MAX: usize = 256;
+/// Messages of which one query asks who has read them.
+pub const READERS_IDS_MAX: usize = 100;
+/// Members of a room above which nobody counts who has read what.
+pub const READERS_MEMBERS_MAX: usize = 500;
 /// How far ahead of a site's clock a request's stamp may be, ms.
 pub const STAMP_AHEAD_MAX_MS: u64 = 500;
 /// How far a site's clock may be from the median of its peers' before it stops accepting, ms.

@@ -87,6 +87,13 @@ impl Vector {
         hash16("causeway/vector", &[&bytes])
     }
 
+    /// The first 8 bytes of its hash, big-endian; never 0. For telling whether somebody holds the same one.
+    pub fn fingerprint(&self) -> u64 {
+        let hash = self.hash();
+        let (first, _) = hash.split_first_chunk().expect("a hash has 16 bytes");
+        u64::from_be_bytes(*first).max(1)
+    }
+
     /// The wire form, sorted.
     pub fn to_wire(&self) -> wire::Vector {
         wire::Vector { entries: self.iter().map(Dot::to_wire).collect() }

@@ -29,13 +29,35 @@ pub struct Live {
     pub room: RoomId,
     /// The dot that made it visible.
     pub dot: Dot,
-    /// The encoded frame, shared by all receivers.
-    pub frame: Bytes,
+    /// What is to be said of it.
+    pub news: News,
+}
+
+/// What a session's queue of live events holds.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// An encoded event, shared by all receivers.
+    Event(Bytes),
+    /// See `io::Output::Recount`.
+    Recount {
+        /// Whether something is hidden now.
+        hides: bool,
+    },
+}
+
+impl From<Live> for SessionInput {
+    fn from(Live { room, dot, news }: Live) -> Self {
+        match news {
+            News::Event(frame) => Self::Live { room, dot, frame },
+            News::Recount { hides } => Self::Recount { room, dot, hides },
+        }
+    }
 }
 
 impl Weight for Live {
     fn weight_bytes(&self) -> usize {
-        self.frame.len() + ENTRY_BYTES
+        let frame = if let News::Event(frame) = &self.news { frame.len() } else { 0 };
+        frame + ENTRY_BYTES
     }
 }
 
@@ -47,6 +69,7 @@ impl Weight for Note {
     fn weight_bytes(&self) -> usize {
         let text = match &self.0 {
             SessionInput::Refused { detail, .. } | SessionInput::GoAway(_, detail) => detail.len(),
+            SessionInput::Marked { marker, .. } => marker.len() * size_of::<Dot>(),
             _ => 0,
         };
         ENTRY_BYTES + text

@@ -285,8 +285,8 @@ impl Driver {
         }
         match drained {
             Drained::Items => {
-                while let Some(Live { room, dot, frame }) = self.live_taken.pop_front() {
-                    self.handle(SessionInput::Live { room, dot, frame });
+                while let Some(live) = self.live_taken.pop_front() {
+                    self.handle(live.into());
                 }
             }
             Drained::Overflowed => {
@@ -371,7 +371,7 @@ impl Driver {
         let mut subscriber = self.core.users.subscriber(self.notes.sender());
         subscriber.subscribe(user.clone());
         self.user = Some(subscriber);
-        tokio::spawn(crate::history::serve(self.core.clone(), self.connection.clone(), user));
+        tokio::spawn(crate::queries::serve(self.core.clone(), self.connection.clone(), user));
         if let Some(go_away) = self.core.go_away() {
             // Behind the welcome, which is being carried out.
             let _: causeway_mailbox::Push = self.notes.sender().push(Note(go_away));

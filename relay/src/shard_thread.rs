@@ -14,7 +14,7 @@ use causeway_store::SyncLead;
 use tokio::sync::mpsc;
 
 use crate::core::Core;
-use crate::mail::{Live, Note};
+use crate::mail::{Live, News, Note};
 use crate::shard_input::{LinkEpoch, ShardInbox, ThreadInput};
 
 /// Inputs of one round. A round ends in one write: more would delay the first of them, fewer would write more
@@ -274,11 +274,17 @@ fn carry_out(core: &Core, owned: &Owned, effect: Output, wakes: &mut Wakes) {
             core.directory.tell(session, SessionInput::Frontier { shard, dot }, wakes);
         }
         Output::Deliver { room, dot, frame } => {
-            let queued = core.rooms.deliver(&room, &Live { room, dot, frame }, wakes);
+            let queued = core.rooms.deliver(&room, &Live { room, dot, news: News::Event(frame) }, wakes);
             core.metrics.deliveries.increment(queued as u64);
+        }
+        Output::Recount { room, dot, hides } => {
+            core.rooms.deliver(&room, &Live { room, dot, news: News::Recount { hides } }, wakes);
         }
         Output::Membership { room, user, member } => {
             core.users.deliver(&user, &Note(SessionInput::Membership { room, member }), wakes);
+        }
+        Output::Marked { room, user, marker } => {
+            core.users.deliver(&user, &Note(SessionInput::Marked { room, marker }), wakes);
         }
         Output::DurableVector(vector) => core.published.publish(shard, vector),
         Output::ToPeer(site, frame) => {

@@ -121,6 +121,16 @@ pub enum Output {
         /// An encoded frame (`wire::EventFrame` with its length in front), shared by all receivers.
         frame: Bytes,
     },
+    /// What was told of a room may count otherwise now, though nothing new shows: for every session that is subscribed to
+    /// it, in the order of `Deliver`.
+    Recount {
+        /// The room.
+        room: RoomId,
+        /// The op that did it.
+        dot: Dot,
+        /// Whether it hid something; else it is one more acceptance of what shows already.
+        hides: bool,
+    },
     /// A user became (`true`) or ceased to be a member of a room.
     Membership {
         /// The room.
@@ -129,6 +139,15 @@ pub enum Output {
         user: UserId,
         /// Whether the user is a member now.
         member: bool,
+    },
+    /// A user's read marker of a room has moved, here or at another site: for the user's sessions. Not synced.
+    Marked {
+        /// The room.
+        room: RoomId,
+        /// The user.
+        user: UserId,
+        /// Where it is now.
+        marker: Vector,
     },
     /// The durable vector grew: publish it to readers *before* the `Deliver`s that follow it.
     DurableVector(Vector),

@@ -128,6 +128,15 @@ pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> 
                 return malformed(bad_name);
             }
         }
+        Some(Kind::Message(message)) => {
+            let once = message.mentions.is_sorted_by(|a, b| a < b);
+            if message.mentions.len() > limits::MENTIONS_MAX || !once {
+                return malformed("mentions must be at most 16 users, each once, sorted");
+            }
+            if message.mentions.iter().any(|user| UserId::new(user).is_err()) {
+                return malformed("mentions must have 1 to 128 bytes each and no control characters");
+            }
+        }
         Some(Kind::SetName(set)) if !name_fits(&set.name) => return malformed(bad_name),
         Some(Kind::Edit(_) | Kind::Redact(_) | Kind::React(_) | Kind::Unreact(_)) => {
             if request.target().is_none() {

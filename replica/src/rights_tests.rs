@@ -70,7 +70,7 @@ fn a_revocation_hides_what_it_takes_and_what_neither_knew_of_the_other() {
         floor,
         ..Default::default()
     };
-    let message = Kind::Message(wire::Message { reply_to: None });
+    let message = Kind::Message(wire::Message::default());
     let act = |seq, kind| Act { id: id(1), dot: dot(seq), kind, aware: &[], revokes: false };
     assert!(hides(&by(0), &act(5, &message)));
     assert!(!hides(&by(0), &act(4, &message)), "in its past");

@@ -509,6 +509,7 @@ fn item_name(item: &Item) -> &'static str {
     match item {
         Item::Request { .. } => "request",
         Item::Opened { .. } => "opened",
+        Item::Summarised => "summarised",
         Item::Closed => "closed",
         Item::Gap { .. } => "gap",
         Item::CaughtUp => "caught up",

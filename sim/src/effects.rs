@@ -23,10 +23,22 @@ impl World {
             }
             Output::Deliver { room, dot, frame } => {
                 self.may_leave(id, shard, "a delivery", &dot)?;
-                self.deliver(id, room, dot, &frame);
+                self.deliver(id, SessionInput::Live { room, dot, frame }, room);
                 Ok(())
             }
-            Output::Membership { room, user, member } => self.membership(id, room, &user, member),
+            Output::Recount { .. } if self.defect == Some(Break::DropRecounts) => Ok(()),
+            Output::Recount { room, dot, hides } => {
+                self.coverage.hit(if hides { "recount: hidden" } else { "recount: second dot" });
+                self.deliver(id, SessionInput::Recount { room, dot, hides }, room);
+                Ok(())
+            }
+            Output::Membership { room, user, member } => {
+                self.tell_user(id, &user, &SessionInput::Membership { room, member })
+            }
+            Output::Marked { room, user, marker } => {
+                self.coverage.hit("marker moved");
+                self.tell_user(id, &user, &SessionInput::Marked { room, marker })
+            }
             Output::DurableVector(vector) => self.publish(id, shard, vector),
             Output::ToPeer(peer, frame) => {
                 leaving::frame(id, shard, &frame, &self.sites[usize::from(id.0) - 1].truth[usize::from(shard.0)])?;
@@ -116,11 +128,11 @@ impl World {
         self.tell_session(id, session, SessionInput::Refused { id: Some(request), code, detail })
     }
 
-    fn membership(&mut self, id: SiteId, room: RoomId, user: &UserId, member: bool) -> Step {
+    fn tell_user(&mut self, id: SiteId, user: &UserId, input: &SessionInput) -> Step {
         let Some(process) = self.site(id).process.as_ref() else { return Ok(()) };
         let sessions: Vec<SessionId> = process.users.get(user).into_iter().flatten().copied().collect();
         for session in sessions {
-            self.tell_session(id, session, SessionInput::Membership { room, member })?;
+            self.tell_session(id, session, input.clone())?;
         }
         Ok(())
     }

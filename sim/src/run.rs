@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use causeway_protocol::{Dot, Message, RequestId, RoomId, ShardId, wire};
+use causeway_protocol::{Dot, Message, RequestId, RoomId, ShardId, Vector, wire};
 
 use crate::checkers::changes::Changes;
 use crate::checkers::reads::Reader;
 use crate::checkers::rights::{Model, acts_of};
-use crate::checkers::{Violation, broken, buffers, convergence, finals};
+use crate::checkers::{Violation, broken, buffers, convergence, finals, list};
 use crate::coverage::Coverage;
 use crate::plan::LIVENESS_MAX;
 use crate::queue::{MS, Micros};
@@ -182,8 +182,32 @@ impl World {
                     return Some(format!("client {number} lacks {id:?} {dots:?} of {room:?}: it has {has:?}"));
                 }
             }
+            match self.list_of(number) {
+                Ok(None) => {}
+                Ok(Some(wrong)) => return Some(format!("the list of client {number} is wrong: {wrong}")),
+                Err(violation) => return Some(violation.detail),
+            }
         }
         None
+    }
+
+    /// What is wrong with a client's list of rooms.
+    fn list_of(&self, number: usize) -> Result<Option<String>, Violation> {
+        let client = &self.clients[number];
+        let Some(machine) = &client.machine else { return Ok(None) };
+        let Some(home) = machine.status().site else { return Ok(Some("there is no home".to_owned())) };
+        let site = &self.sites[usize::from(home.0) - 1];
+        let Some(process) = &site.process else { return Ok(Some("its home is down".to_owned())) };
+        let reader = Reader {
+            site: site.id,
+            view: site.disk.visible(),
+            durables: &process.published,
+            shard_count: self.plan.shards,
+            truth: &Vector::new(),
+            user: &client.user,
+            sends: &self.checks.sends,
+        };
+        list::wrong(&machine.rooms(), &self.rooms_of(number), &reader)
     }
 
     /// The rooms of which the client's user is a member, by the first site's rows.

@@ -28,11 +28,13 @@ pub enum Break {
     ForgetHiding,
     /// Sites do not ask whether a user may do what a request wants.
     TrustAnybody,
+    /// Sessions are not told that what they were told counts otherwise now.
+    DropRecounts,
 }
 
 impl Break {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Break); 11] = [
+    pub const ALL: [(&'static str, Break); 12] = [
         ("ack-before-sync", Break::AckBeforeSync),
         ("leak-unsynced-rows", Break::LeakUnsyncedRows),
         ("reuse-incarnation", Break::ReuseIncarnation),
@@ -44,6 +46,7 @@ impl Break {
         ("keep-late-bodies", Break::KeepLateBodies),
         ("forget-hiding", Break::ForgetHiding),
         ("trust-anybody", Break::TrustAnybody),
+        ("drop-recounts", Break::DropRecounts),
     ];
 }
 

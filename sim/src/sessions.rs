@@ -26,7 +26,7 @@ pub struct Hosted {
     pub session: ServerSession,
     /// Its connection.
     pub conn: ConnId,
-    live: VecDeque<(RoomId, Dot, Bytes)>,
+    live: VecDeque<SessionInput>,
     overflowed: bool,
 }
 
@@ -95,6 +95,7 @@ impl World {
         let cursor = |room: &RoomId| wire::RoomCursor {
             room: room.to_wire(),
             vector: Some(joined[usize::from(room.shard(self.plan.shards).0)].to_wire()),
+            marker: 0,
         };
         hello.cursors = self.workload.rooms().iter().map(cursor).collect();
         wire::ClientFrame { frame: Some(wire::client_frame::Frame::Hello(hello)) }
@@ -175,6 +176,11 @@ impl World {
         let room = match &decoded.frame {
             Some(Frame::Event(event)) => RoomId::from_wire(&event.room),
             Some(Frame::CaughtUp(caught)) => RoomId::from_wire(&caught.room),
+            Some(Frame::Summary(summary)) => RoomId::from_wire(&summary.room),
+            Some(Frame::Unchanged(unchanged)) => {
+                self.coverage.hit("room unchanged");
+                RoomId::from_wire(&unchanged.room)
+            }
             Some(Frame::Gap(gap)) => {
                 self.coverage.hit("gap told");
                 RoomId::from_wire(&gap.room)
@@ -197,13 +203,16 @@ impl World {
             Some(Frame::CaughtUp(caught)) => {
                 leaving::vector(site, shard, "a caught-up", &vector(&caught.vector)?, &claimed, truth)
             }
+            Some(Frame::Summary(summary)) => {
+                leaving::vector(site, shard, "a summary", &vector(&summary.upto)?, &Vector::new(), truth)
+            }
             Some(Frame::Gap(gap)) => leaving::vector(site, shard, "a gap", &vector(&gap.to)?, &claimed, truth),
             _ => Ok(()),
         }
     }
 
     /// A live event for everybody who listens; whose queue is full reads from storage instead.
-    pub fn deliver(&mut self, site: SiteId, room: RoomId, dot: Dot, frame: &Bytes) {
+    pub fn deliver(&mut self, site: SiteId, live: SessionInput, room: RoomId) {
         let live_max = self.plan.live_queue_max;
         let Some(process) = self.sites[usize::from(site.0) - 1].process.as_mut() else { return };
         for session in process.listeners.get(&room).into_iter().flatten() {
@@ -213,7 +222,7 @@ impl World {
                 hosted.overflowed = true;
                 self.coverage.hit("event queue overflowed");
             } else {
-                hosted.live.push_back((room, dot, frame.clone()));
+                hosted.live.push_back(live.clone());
             }
         }
     }
@@ -248,8 +257,8 @@ impl World {
                 let view = machine.disk.visible();
                 no_view_error(hosted.session.read(view, &process.published, window - in_flight, &mut out))?;
                 self.session_outputs(site, session, out)?;
-            } else if let Some((room, dot, frame)) = hosted.live.pop_front() {
-                self.tell_session(site, session, SessionInput::Live { room, dot, frame })?;
+            } else if let Some(live) = hosted.live.pop_front() {
+                self.tell_session(site, session, live)?;
             } else {
                 return Ok(());
             }
@@ -364,6 +373,12 @@ fn words(output: &SessionOutput) -> String {
             Some(wire::event_frame::Frame::Gap(gap)) => format!("gap {:?}", RoomId::from_wire(&gap.room)),
             Some(wire::event_frame::Frame::RoomOpened(opened)) => {
                 format!("opened {:?}", RoomId::from_wire(&opened.room))
+            }
+            Some(wire::event_frame::Frame::Summary(summary)) => {
+                format!("summary {:?}", RoomId::from_wire(&summary.room))
+            }
+            Some(wire::event_frame::Frame::Unchanged(unchanged)) => {
+                format!("unchanged {:?}", RoomId::from_wire(&unchanged.room))
             }
             Some(wire::event_frame::Frame::RoomClosed(closed)) => {
                 format!("closed {:?}", RoomId::from_wire(&closed.room))

@@ -132,10 +132,18 @@ impl World {
             .map(|seen| seen.id)
             .collect();
         let reply_to = if rng.percent(20) { rng.pick(&seen).copied() } else { None };
+        let named = UserId::new(&format!("user-{}", rng.below(self.plan.users as u64)));
+        let mentions = named.into_iter().filter(|_| rng.percent(30)).collect();
         self.wish(
             number,
             room,
-            Wish::Message { content_type: "text/plain".into(), content: Bytes::from(content), salt, reply_to },
+            Wish::Message {
+                content_type: "text/plain".into(),
+                content: Bytes::from(content),
+                salt,
+                reply_to,
+                mentions,
+            },
         )
     }
 

@@ -45,7 +45,8 @@ fn what_a_connection_that_is_not_home_brings_is_not_delivered() {
     let former = c.active_link(0).expect("a session");
     c.go_away(0);
     c.run_until("a move", |c| c.home() == Some(1));
-    let stray = wire::RoomOpened { room: room(3).to_wire(), name: "stray".to_owned(), open: true, channel: false };
+    let name = "stray".to_owned();
+    let stray = wire::RoomOpened { room: room(3).to_wire(), name, open: true, channel: false, named: None };
     c.event(0, former, wire::event_frame::Frame::RoomOpened(stray));
     c.run(50);
     assert!(

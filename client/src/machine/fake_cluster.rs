@@ -207,6 +207,7 @@ impl Cluster {
             content: Bytes::copy_from_slice(text.as_bytes()),
             salt: [1; 16],
             reply_to: None,
+            mentions: Vec::new(),
         };
         self.wish(room, wish)
     }

@@ -28,7 +28,7 @@ impl Cluster {
             id: Some(id.to_wire()),
             room: room.to_wire(),
             body_hash: Bytes::new(),
-            kind: Some(wire::request::Kind::Message(wire::Message { reply_to: None })),
+            kind: Some(wire::request::Kind::Message(wire::Message::default())),
         };
         self.accept(site, room, id, Bytes::from(request.encode_to_vec()), None);
         id

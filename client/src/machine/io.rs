@@ -40,6 +40,8 @@ pub enum Wish {
         salt: [u8; 16],
         /// The message that this one answers.
         reply_to: Option<RequestId>,
+        /// Users whom it names: at most `limits::MENTIONS_MAX`.
+        mentions: Vec<UserId>,
     },
     /// Become a member.
     Join,
@@ -237,6 +239,8 @@ pub enum Item {
         /// Whether who joins is a reader.
         channel: bool,
     },
+    /// A site told how the room stands in the list of rooms: its counts may have changed without an event.
+    Summarised,
     /// The room is visible no longer.
     Closed,
     /// More is missing than one page; the newest page follows.

@@ -28,6 +28,7 @@ mod heartbeat;
 mod io;
 mod jitter;
 mod links;
+mod list;
 mod receiving;
 mod requests;
 mod rooms;
@@ -48,6 +49,8 @@ use rooms::Rooms;
 use sites::Sites;
 
 pub use config::{Config, Limits, SiteConfig, Standby, Timing};
+pub use list::{Preview, RoomView};
+
 pub use io::{
     Change, ClosedBySite, Counters, Covers, Delivery, Durability, Item, LinkId, MoveReason, Now, Output, Position,
     Progress, RequestNo, SavedCursor, SavedRequest, SendError, SiteIndex, SiteView, Start, Status, Wish,
@@ -343,6 +346,11 @@ impl Machine {
     /// What was delivered of a room: its cursor.
     pub fn cursor(&self, room: RoomId) -> Option<&causeway_protocol::Vector> {
         self.rooms.get(room).map(|room| &room.cursor)
+    }
+
+    /// The rooms that the user is in, as far as a site has shown them: the one with the newest message first.
+    pub fn rooms(&self) -> Vec<RoomView> {
+        self.rooms.list(self.home)
     }
 
     /// The home's connection, if there is a home.

@@ -5,6 +5,7 @@ use prost::Message;
 
 use super::Machine;
 use super::io::{Change, Covers, Delivery, Item, LinkId, Now, Output, Position};
+use super::list::Listed;
 
 impl Machine {
     pub(super) fn event(&mut self, now: Now, link: LinkId, frame: wire::EventFrame) {
@@ -15,25 +16,48 @@ impl Machine {
         if self.home != Some(link) {
             return;
         }
-        if self.deliver(frame).is_err() {
+        if self.deliver(link, frame).is_err() {
             self.counters.malformed += 1;
         }
     }
 
-    fn deliver(&mut self, frame: wire::EventFrame) -> Result<(), DecodeError> {
+    fn deliver(&mut self, link: LinkId, frame: wire::EventFrame) -> Result<(), DecodeError> {
         use wire::event_frame::Frame;
         let missing = DecodeError::Missing { field: "event_frame.frame" };
         let (room, covers, item) = match frame.frame.ok_or(missing)? {
-            Frame::Event(event) => match self.request(event)? {
+            Frame::Event(event) => match self.request(link, event)? {
                 Some(delivery) => delivery,
                 None => return Ok(()),
             },
             Frame::RoomOpened(opened) => {
                 let room = RoomId::from_wire(&opened.room)?;
-                self.rooms.entry(room);
+                match &mut self.rooms.entry(room).listed {
+                    Some(listed) => listed.opened_again(link, &opened),
+                    listed => *listed = Some(Box::new(Listed::opened(link, &opened))),
+                }
                 (room, Covers::Nothing, Item::Opened { name: opened.name, open: opened.open, channel: opened.channel })
             }
-            Frame::RoomClosed(closed) => (RoomId::from_wire(&closed.room)?, Covers::Nothing, Item::Closed),
+            Frame::Unchanged(unchanged) => {
+                let entry = self.rooms.entry(RoomId::from_wire(&unchanged.room)?);
+                entry.in_page = false;
+                if let Some(listed) = &mut entry.listed {
+                    listed.unchanged(link);
+                }
+                return Ok(());
+            }
+            Frame::Summary(summary) => {
+                let room = RoomId::from_wire(&summary.room)?;
+                let upto = Vector::from_wire_opt(summary.upto.as_ref())?;
+                let marker = Vector::from_wire_opt(summary.marker.as_ref())?;
+                let Some(listed) = &mut self.rooms.entry(room).listed else { return Ok(()) };
+                listed.summarise(&summary, upto, marker);
+                (room, Covers::Nothing, Item::Summarised)
+            }
+            Frame::RoomClosed(closed) => {
+                let room = RoomId::from_wire(&closed.room)?;
+                self.rooms.entry(room).listed = None;
+                (room, Covers::Nothing, Item::Closed)
+            }
             Frame::Gap(gap) => {
                 let room = RoomId::from_wire(&gap.room)?;
                 let (from, to) = (Vector::from_wire_opt(gap.from.as_ref())?, Vector::from_wire_opt(gap.to.as_ref())?);
@@ -55,7 +79,7 @@ impl Machine {
     }
 
     /// A request's event; `None` where it was delivered before.
-    fn request(&mut self, event: wire::Event) -> Result<Option<(RoomId, Covers, Item)>, DecodeError> {
+    fn request(&mut self, link: LinkId, event: wire::Event) -> Result<Option<(RoomId, Covers, Item)>, DecodeError> {
         let room = RoomId::from_wire(&event.room)?;
         let dot = Dot::from_wire(event.dot.as_ref().ok_or(DecodeError::Missing { field: "event.dot" })?)?;
         let request = wire::Request::decode(event.request).map_err(|e| DecodeError::malformed("event.request", &e))?;
@@ -71,11 +95,21 @@ impl Machine {
         if !entry.in_page {
             entry.cursor.raise(dot);
         }
+        let covers = if entry.in_page { Covers::Page(id) } else { Covers::Dot(dot, id) };
+        if let Some(listed) = &mut entry.listed {
+            if !shown {
+                listed.note(self.config.user.as_str(), dot, id, (&event.user, &request, event.body.as_ref()));
+            }
+            // Of what was shown before, and of what a revocation hides, nobody knows here whether it is counted.
+            if (past.is_some() || (shown && listed.is_unsure_of(&dot))) && listed.asks() {
+                let ask = wire::MarkRead { room: room.to_wire(), vector: None };
+                self.put(link, wire::client_frame::Frame::MarkRead(ask));
+            }
+        }
         if shown {
             self.counters.duplicates += 1;
             return Ok(None);
         }
-        let covers = if entry.in_page { Covers::Page(id) } else { Covers::Dot(dot, id) };
         self.rooms.remember(room, id, &self.config.limits);
         self.counters.delivered += 1;
         Ok(Some((room, covers, Item::Request { id, user: event.user, request, body: event.body, past })))

@@ -6,7 +6,8 @@ use causeway_protocol::{RequestId, RoomId, Stamp, Vector, wire};
 use prost::Message;
 
 use super::config::Limits;
-use super::io::{Covers, SavedCursor};
+use super::io::{Covers, LinkId, SavedCursor};
+use super::list::{Listed, RoomView};
 use super::shown::Shown;
 
 /// Bytes of cursors in a hello: what is beyond it is left out (those rooms are sent from their start, and what the
@@ -36,6 +37,8 @@ pub(super) struct Room {
     /// A gap was announced and its page is under way: only its end moves the cursor.
     pub(super) in_page: bool,
     pub(super) mark: Option<Mark>,
+    /// How it stands, once a site has shown it.
+    pub(super) listed: Option<Box<Listed>>,
 }
 
 impl Room {
@@ -91,6 +94,14 @@ impl Rooms {
         self.map.iter_mut().map(|(id, room)| (*id, room))
     }
 
+    /// Those that a site has shown, the one with the newest message first.
+    pub(super) fn list(&self, home: Option<LinkId>) -> Vec<RoomView> {
+        let listed = self.map.iter().filter_map(|(id, room)| Some(room.listed.as_ref()?.view(*id, home)));
+        let mut list: Vec<RoomView> = listed.collect();
+        list.sort_by_key(|room| std::cmp::Reverse(room.place()));
+        list
+    }
+
     /// Remembers a delivered request, within the limits.
     pub(super) fn remember(&mut self, room: RoomId, id: RequestId, limits: &Limits) {
         let max = match self.shown < limits.shown_total_max {
@@ -106,8 +117,11 @@ impl Rooms {
     pub(super) fn cursors(&self) -> Vec<wire::RoomCursor> {
         let mut budget = HELLO_CURSOR_BYTES_MAX;
         let held = self.map.iter().filter(|(_, room)| !room.cursor.is_empty());
-        let cursors =
-            held.map(|(id, room)| wire::RoomCursor { room: id.to_wire(), vector: Some(room.cursor.to_wire()) });
+        let cursors = held.map(|(id, room)| wire::RoomCursor {
+            room: id.to_wire(),
+            vector: Some(room.cursor.to_wire()),
+            marker: room.listed.as_ref().map_or(0, |listed| listed.fingerprint()),
+        });
         cursors
             .take_while(|cursor| {
                 // Tag and length of the entry itself.

@@ -1,7 +1,7 @@
 //! The outbox in motion: minting, sending, acks, refusals, the second site.
 
 use bytes::Bytes;
-use causeway_protocol::{Code, Dot, RequestId, RoomId, SiteId, Stamp, hash16, limits, wire};
+use causeway_protocol::{Code, Dot, RequestId, RoomId, SiteId, Stamp, UserId, hash16, limits, wire};
 use prost::Message;
 
 use super::io::{Change, Durability, LinkId, Now, Output, Progress, RequestNo, SavedRequest, SendError, Wish};
@@ -35,8 +35,9 @@ impl Machine {
     pub(super) fn take_wish(&mut self, now: Now, room: RoomId, wish: Wish) -> Result<Submitted, SendError> {
         use wire::request::Kind;
         let (kind, body) = match wish {
-            Wish::Message { content_type, content, salt, reply_to } => {
-                let message = wire::Message { reply_to: reply_to.map(RequestId::to_wire) };
+            Wish::Message { content_type, content, salt, reply_to, mentions } => {
+                let mentions = checked_mentions(mentions)?;
+                let message = wire::Message { reply_to: reply_to.map(RequestId::to_wire), mentions };
                 (Kind::Message(message), Some(body(content_type, content, salt)?))
             }
             Wish::Edit { target, content_type, content, salt } => {
@@ -414,6 +415,9 @@ impl Machine {
     pub(super) fn mark(&mut self, now: Now, room: RoomId) {
         let entry = self.rooms.entry(room);
         let vector = entry.cursor.clone();
+        if let Some(listed) = &mut entry.listed {
+            listed.read(&vector);
+        }
         entry.mark = Some(super::rooms::Mark { vector, at_ms: now.mono_ms, sent: false });
         self.send_mark(room);
     }
@@ -424,6 +428,9 @@ impl Machine {
         };
         let Some(mark) = &mut self.rooms.entry(room).mark else { return };
         mark.sent = true;
+        if mark.vector.is_empty() {
+            return;
+        }
         let frame = wire::MarkRead { room: room.to_wire(), vector: Some(mark.vector.to_wire()) };
         self.put(home, wire::client_frame::Frame::MarkRead(frame));
     }
@@ -450,6 +457,14 @@ fn body(content_type: String, content: Bytes, salt: [u8; 16]) -> Result<Bytes, S
     within("content", content.len(), limits::CONTENT_BYTES_MAX)?;
     let body = wire::Body { salt: Bytes::copy_from_slice(&salt), content_type, content };
     Ok(body.encode_to_vec().into())
+}
+
+/// Each name once, in order.
+fn checked_mentions(mut users: Vec<UserId>) -> Result<Vec<String>, SendError> {
+    users.sort_unstable();
+    users.dedup();
+    within("mentions", users.len(), limits::MENTIONS_MAX)?;
+    Ok(users.into_iter().map(|user| user.as_str().to_owned()).collect())
 }
 
 fn checked_symbol(symbol: String) -> Result<String, SendError> {

@@ -6,12 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use causeway_protocol::{Bytes, RequestId, Role, RoomId, UserId};
 
 use super::config::{Commit, Config, ConnectError, Status};
+use super::draft::Draft;
 use super::driver::Driver;
 use super::event::Event;
 use super::handle::{Cell, Handle};
-use super::history::{self, Direction, HistoryError, HistoryPage};
+use super::history::{self, Direction, HistoryPage};
+use super::members::{self, MembersPage, ReadBy};
+use super::query::HistoryError;
 use super::shared::{Clock, Shared, State};
-use crate::machine::{Counters, Machine, Now, SendError, Start, Submitted, Wish};
+use crate::machine::{Counters, Machine, Now, RoomView, SendError, Start, Submitted, Wish};
 
 /// When one site refuses the session, the others get this long to welcome it before connecting fails.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -114,7 +117,7 @@ impl Client {
     /// # Errors
     /// As [`Client::create_room`].
     pub fn send(&self, room: RoomId, content_type: &str, content: impl Into<Bytes>) -> Result<Handle, SendError> {
-        self.message(room, content_type, content.into(), None)
+        self.post(room, Draft::new(content_type, content))
     }
 
     /// Sends a message that answers another one.
@@ -128,7 +131,7 @@ impl Client {
         content_type: &str,
         content: impl Into<Bytes>,
     ) -> Result<Handle, SendError> {
-        self.message(room, content_type, content.into(), Some(to))
+        self.post(room, Draft::new(content_type, content).reply_to(to))
     }
 
     /// Gives an own message another content. Everybody sees the edit with the highest place; a redaction wins over all.
@@ -171,15 +174,13 @@ impl Client {
         self.wish(room, Wish::Unreact(target, symbol.to_owned()))
     }
 
-    fn message(
-        &self,
-        room: RoomId,
-        content_type: &str,
-        content: Bytes,
-        reply_to: Option<RequestId>,
-    ) -> Result<Handle, SendError> {
-        let salt = salt()?;
-        self.wish(room, Wish::Message { content_type: content_type.to_owned(), content, salt, reply_to })
+    /// Sends a message with whatever else it has: what it answers, whom it names.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`], and more than 16 mentions.
+    pub fn post(&self, room: RoomId, draft: Draft) -> Result<Handle, SendError> {
+        let Draft { content_type, content, reply_to, mentions } = draft;
+        self.wish(room, Wish::Message { content_type, content, salt: salt()?, reply_to, mentions })
     }
 
     /// Becomes a member of a room.
@@ -370,7 +371,42 @@ impl Client {
         history::fetch(self.inner.shared.home.subscribe(), room, from, direction, limit).await
     }
 
-    /// Messages of a room that the user has not read, capped at 100.
+    /// A page of a room's members by name, of those above `after` or from the first. Limit 1 to 500.
+    ///
+    /// # Errors
+    /// As [`Client::history`].
+    pub async fn members(&self, room: RoomId, after: Option<&UserId>, limit: u32) -> Result<MembersPage, HistoryError> {
+        members::members(self.inner.shared.home.subscribe(), room, after, limit).await
+    }
+
+    /// Who has read a message, and how many members have not: see [`ReadBy`].
+    ///
+    /// # Errors
+    /// As [`Client::history`]; unknown messages are refused as malformed.
+    pub async fn read_by(&self, room: RoomId, id: RequestId) -> Result<ReadBy, HistoryError> {
+        members::read_by(self.inner.shared.home.subscribe(), room, id).await
+    }
+
+    /// How many members have not read each of these messages, at most 100: what some messengers show beside each. Those
+    /// that the site does not have are left out. `None` where the room has more than 500 members: many.
+    ///
+    /// # Errors
+    /// As [`Client::history`].
+    pub async fn unread_by(
+        &self,
+        room: RoomId,
+        ids: &[RequestId],
+    ) -> Result<Option<Vec<(RequestId, u32)>>, HistoryError> {
+        members::unread_by(self.inner.shared.home.subscribe(), room, ids).await
+    }
+
+    /// The user's rooms, the one with the newest message first: from memory, as the home site has told them and as the
+    /// events that followed changed them. [`Event::RoomUpdated`] says where counts changed without an event.
+    pub fn rooms(&self) -> Vec<RoomView> {
+        self.inner.shared.state().machine.rooms()
+    }
+
+    /// Messages of a room that the user has not read, capped at 100, as the home site counts them now.
     ///
     /// # Errors
     /// As [`Client::history`].

@@ -24,6 +24,8 @@ pub struct Message {
     pub body_hash: Bytes,
     /// The message that this one answers.
     pub reply_to: Option<RequestId>,
+    /// Users whom it names.
+    pub mentions: Vec<String>,
     pub(super) covers: Covers,
 }
 
@@ -187,6 +189,12 @@ pub enum Event {
         /// Whether who joins is a reader.
         channel: bool,
     },
+    /// How a room stands in [`crate::Client::rooms`] may have changed without an event: the site has told it, after the
+    /// room opened, after another session of the user has moved the read marker, or after a ban.
+    RoomUpdated {
+        /// The room.
+        room: RoomId,
+    },
     /// A room is visible no longer.
     RoomClosed {
         /// The room.
@@ -242,6 +250,7 @@ pub(crate) fn of_delivery(delivery: Delivery) -> Event {
     match delivery.item {
         Item::Request { id, user, request, body, past } => of_request(room, covers, id, user, (request, body, past)),
         Item::Opened { name, open, channel } => Event::RoomOpened { room, name, open, channel },
+        Item::Summarised => Event::RoomUpdated { room },
         Item::Closed => Event::RoomClosed { room },
         Item::Gap { from, to, lowest, missing } => Event::Gap(Gap { room, from, to, lowest, missing }),
         Item::CaughtUp => {
@@ -264,7 +273,9 @@ fn of_request(
             let (content_type, content, body_gone) = content_of(body);
             let reply_to = message.reply_to.as_ref().map(RequestId::from_wire);
             let body_hash = request.body_hash;
-            let message = Message { room, id, user, content_type, content, body_gone, body_hash, reply_to, covers };
+            let mentions = message.mentions;
+            let message =
+                Message { room, id, user, content_type, content, body_gone, body_hash, reply_to, mentions, covers };
             return Event::Message(message);
         }
         Some(Kind::Create(wire::Create { name, open, channel })) => ChangeKind::Created { name, open, channel },

@@ -83,7 +83,8 @@ async fn serve(site: u16, connection: quinn::Connection, log: Arc<Mutex<Log>>) {
             let Ok(asked) = receive.read_to_end(1 << 16).await else { return };
             let mut decoder = FrameDecoder::default();
             decoder.push(&asked);
-            let request: wire::HistoryRequest = decoder.next("HistoryRequest").expect("a frame").expect("whole");
+            let query: wire::Query = decoder.next("Query").expect("a frame").expect("whole");
+            let Some(wire::query::Query::History(request)) = query.query else { panic!("{query:?}") };
             let ops = history_log.lock().expect("no panic").ops.clone();
             let events = ops.iter().rev().take(request.limit as usize).rev().map(event).collect();
             let page = wire::HistoryPage { events, more: false, code: 0, detail: String::new(), unread: 3 };

@@ -3,21 +3,27 @@
 mod client;
 mod config;
 mod connector;
+mod draft;
 mod driver;
 mod event;
 mod handle;
 mod history;
 mod link;
+mod members;
+mod query;
 mod shared;
 
 pub use client::Client;
 pub use config::{Commit, Config, ConnectError, Refreshing, Status, TokenRefresh};
 pub use connector::{Connector, ConnectorError};
+pub use draft::Draft;
 pub use event::{Change, ChangeKind, Event, Gap, Message, ProgressEvent};
 #[cfg(test)]
 pub(crate) use event::{of_delivery, of_history};
 pub use handle::{Handle, Refusal, Stored};
-pub use history::{Direction, HistoryError, HistoryPage};
+pub use history::{Direction, HistoryPage};
+pub use members::{Member, MembersPage, ReadBy};
+pub use query::HistoryError;
 
 #[cfg(test)]
 mod event_tests;

@@ -84,7 +84,7 @@ fn op(out: &mut Vec<Sample>) {
     let create = wire::Create { name: "방".into(), open: true, channel: true };
     let set_name = wire::SetName { name: "room".into() };
     let invite = wire::Invite { user: "bob".into() };
-    let message = wire::Message { reply_to: Some(id()) };
+    let message = wire::Message { reply_to: Some(id()), mentions: vec!["bob".into(), "eve".into()] };
     let edit = wire::Edit { target: Some(id()) };
     let redact = wire::Redact { target: Some(id()) };
     let react = wire::React { target: Some(id()), symbol: "👍".into() };
@@ -99,7 +99,7 @@ fn op(out: &mut Vec<Sample>) {
         request(Kind::Join(wire::Join {})),
         request(Kind::Leave(wire::Leave {})),
         request(Kind::Invite(invite.clone())),
-        request(Kind::Message(message)),
+        request(Kind::Message(message.clone())),
         request(Kind::Edit(edit)),
         request(Kind::Redact(redact)),
         request(Kind::React(react.clone())),
@@ -142,7 +142,7 @@ fn op(out: &mut Vec<Sample>) {
 }
 
 fn client(out: &mut Vec<Sample>) {
-    let cursor = wire::RoomCursor { room: ROOM, vector: Some(vector()) };
+    let cursor = wire::RoomCursor { room: ROOM, vector: Some(vector()), marker: 0x2122_2324_2526_2728 };
     let hello = wire::Hello {
         version_min: 1,
         version_max: 2,
@@ -171,7 +171,18 @@ fn client(out: &mut Vec<Sample>) {
     samples!(out, Ping: ping);
     samples!(out, MarkRead: mark);
     samples!(out, Renew: renew);
-    samples!(out, HistoryRequest: wire::HistoryRequest { room: ROOM, from: Some(id()), forward: true, limit: 500 });
+    let history = wire::HistoryRequest { room: ROOM, from: Some(id()), forward: true, limit: 500 };
+    let members = wire::MembersRequest { room: ROOM, after: "ann".into(), limit: 500 };
+    let readers = wire::ReadersRequest { room: ROOM, ids: vec![id()], names: true };
+    let query = |query| wire::Query { query: Some(query) };
+    samples!(out, Query:
+        query(wire::query::Query::History(history.clone())),
+        query(wire::query::Query::Members(members.clone())),
+        query(wire::query::Query::Readers(readers.clone())),
+    );
+    samples!(out, HistoryRequest: history);
+    samples!(out, MembersRequest: members);
+    samples!(out, ReadersRequest: readers);
 }
 
 fn server(out: &mut Vec<Sample>) {
@@ -213,11 +224,31 @@ fn event(out: &mut Vec<Sample>) {
     let body = Some(bytes("body"));
     let event =
         wire::Event { room: ROOM, dot: Some(dot()), user: "ann".into(), request: TEXT, body, past: Some(vector()) };
-    let opened = wire::RoomOpened { room: ROOM, name: "방".into(), open: true, channel: true };
+    let opened = wire::RoomOpened { room: ROOM, name: "방".into(), open: true, channel: true, named: Some(id()) };
     let closed = wire::RoomClosed { room: ROOM };
     let (from, to) = (Some(vector()), Some(vector()));
     let gap = wire::Gap { room: ROOM, from, to, lowest: Some(id()), missing: 10_000 };
     let caught_up = wire::CaughtUp { room: ROOM, vector: Some(vector()) };
+    let preview = wire::Preview {
+        id: Some(id()),
+        user: "ann".into(),
+        content_type: "text/plain".into(),
+        content: TEXT,
+        body_gone: true,
+        edit: Some(id()),
+    };
+    let summary = wire::RoomSummary {
+        room: ROOM,
+        upto: Some(vector()),
+        marker: Some(vector()),
+        made: 0x0102_0304_0506_0708,
+        last: Some(preview.clone()),
+        unread: 100,
+        mentions: 9,
+        name: "방".into(),
+        named: Some(id()),
+    };
+    let unchanged = wire::RoomUnchanged { room: ROOM };
     let frame = |frame| wire::EventFrame { frame: Some(frame) };
     samples!(out, EventFrame:
         frame(Event::Event(event.clone())),
@@ -225,6 +256,8 @@ fn event(out: &mut Vec<Sample>) {
         frame(Event::RoomClosed(closed.clone())),
         frame(Event::Gap(gap.clone())),
         frame(Event::CaughtUp(caught_up.clone())),
+        frame(Event::Summary(summary.clone())),
+        frame(Event::Unchanged(unchanged.clone())),
     );
     let page =
         wire::HistoryPage { events: vec![event.clone()], more: true, code: 201, detail: "why".into(), unread: 9 };
@@ -234,6 +267,20 @@ fn event(out: &mut Vec<Sample>) {
     samples!(out, Gap: gap);
     samples!(out, CaughtUp: caught_up);
     samples!(out, HistoryPage: page);
+    samples!(out, RoomSummary: summary);
+    samples!(out, Preview: preview);
+    samples!(out, RoomUnchanged: unchanged);
+    let member = wire::Member { user: "ann".into(), role: 5 };
+    let detail = || "why".to_owned();
+    samples!(out, MembersPage:
+        wire::MembersPage { members: vec![member.clone()], more: true, code: 201, detail: detail() },
+    );
+    samples!(out, Member: member);
+    let readers = wire::Readers { id: Some(id()), unread: 300, readers: vec!["bob".into()] };
+    samples!(out, ReadersPage:
+        wire::ReadersPage { messages: vec![readers.clone()], many: true, code: 201, detail: detail() },
+    );
+    samples!(out, Readers: readers);
 }
 
 fn peer(out: &mut Vec<Sample>) {

@@ -285,7 +285,7 @@ impl Client {
     }
 
     pub async fn say(&mut self, room: RoomId, text: &str) -> RequestId {
-        let message = wire::request::Kind::Message(wire::Message { reply_to: None });
+        let message = wire::request::Kind::Message(wire::Message::default());
         self.submit(Some(room), message, Some(text)).await.0
     }
 }

@@ -240,7 +240,13 @@ impl Fixture {
         put(&mut batch, &Key::Op(room, dot), &header);
         let (head, mut touch) = super::rows::head(&self.view, &room).unwrap().unwrap_or_default();
         touch.raise(dot);
-        let head = wire::HeadRow { touch: Some(touch.to_wire()), stamp_max: head.stamp_max.max(stamp.0), ..head };
+        let stamp_max = head.stamp_max.max(stamp.0);
+        let mut head = wire::HeadRow { touch: Some(touch.to_wire()), stamp_max, ..head };
+        let of = wire::Request::decode(request.clone()).expect("a request");
+        let place = |id: &Option<wire::RequestId>| id.as_ref().map(RequestId::from_wire);
+        if matches!(of.kind, Some(Kind::Message(_))) && place(&of.id) > place(&head.last) {
+            head.last = of.id;
+        }
         put(&mut batch, &Key::Head(room), &head);
         self.view.apply(&batch);
         dot

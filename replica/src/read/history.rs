@@ -1,21 +1,16 @@
-//! Pages of a room's requests by their places, and the count of unread messages.
+//! Pages of a room's requests by their places.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
 use bytes::Bytes;
-use causeway_protocol::{Code, Message, RequestId, RoomId, UserId, Vector, limits, wire};
+use causeway_protocol::{Message, RequestId, RoomId, UserId, Vector, limits, wire};
 
-use super::merge::{Merge, OpAt};
-use super::rooms::{is_known, is_member};
-use super::rows::{as_durable, broken, covered, covered_dot, decode, get, request, shows};
-use super::{Durables, row_event};
+use super::admit::{Reading, admit};
+use super::rows::{as_durable, covered_dot, decode};
+use super::{Durables, row_event, unread};
 use crate::key::{Key, prefix_range};
 use crate::view::{Cf, View, ViewError};
 
-/// Where counting unread messages stops.
-pub const UNREAD_MAX: u64 = 100;
-/// Where it stops if hardly any op beyond the marker is a message, ops.
-const UNREAD_OPS_MAX: u64 = 2_000;
 /// What a page's events may take of a frame, bytes; the rest is for its other fields.
 const PAGE_BYTES_MAX: usize = limits::FRAME_BYTES_MAX - 1_024;
 /// Tag and length of an event in a page, bytes at most.
@@ -35,31 +30,16 @@ pub fn history(
     user: &UserId,
     request: &wire::HistoryRequest,
 ) -> Result<wire::HistoryPage, ViewError> {
-    let room = match RoomId::from_wire(&request.room) {
-        Ok(room) => room,
-        Err(e) => return Ok(refusal(Code::Malformed, &e.to_string())),
+    let admitted = admit(&Reading { view, durables, shard_count, user }, &request.room, request.limit)?;
+    let (room, durable) = match admitted {
+        Ok(admitted) => admitted,
+        Err((code, detail)) => {
+            return Ok(wire::HistoryPage { code: code.number(), detail, ..Default::default() });
+        }
     };
-    if !(1..=limits::HISTORY_PAGE_MAX).contains(&request.limit) {
-        return Ok(refusal(Code::Malformed, "limit must be 1 to 500"));
-    }
-    let shard = room.shard(shard_count);
-    if !durables.ready(shard) {
-        return Ok(refusal(Code::NotReady, "the site is catching up: ask another one, or later"));
-    }
-    let durable = durables.durable(shard);
-    if !is_member(view, &durable, &room, user)? {
-        return Ok(match is_known(view, &durable, &room)? {
-            true => refusal(Code::NotPermitted, "you are not a member of the room: join it"),
-            false => refusal(Code::UnknownRoom, "room is not known here: it may be at another site"),
-        });
-    }
     let mut page = page(view, &durable, &room, request)?;
-    page.unread = unread(view, &durable, &room, user)?;
+    page.unread = unread::count(view, &durable, &room, user)?.messages;
     Ok(page)
-}
-
-fn refusal(code: Code, detail: &str) -> wire::HistoryPage {
-    wire::HistoryPage { code: code.number(), detail: detail.to_owned(), ..Default::default() }
 }
 
 fn page(
@@ -134,33 +114,4 @@ impl Filling<'_> {
         self.page.events.push(event);
         Ok(Continue(()))
     }
-}
-
-/// Messages of a room that the user's read marker does not cover, capped at [`UNREAD_MAX`].
-pub fn unread(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<u64, ViewError> {
-    let marker = match get::<wire::ReadRow>(view, &Key::Read(*room, user.clone()))? {
-        Some(row) => Vector::from_wire_opt(row.vector.as_ref()).map_err(|e| broken(Cf::Read, e))?,
-        None => Vector::new(),
-    };
-    // A second dot of a message counted already is covered by what was passed.
-    let mut passed = marker.clone();
-    let mut merge = Merge::new(view, room, durable, &marker)?;
-    let (mut count, mut ops) = (0, 0);
-    while count < UNREAD_MAX
-        && ops < UNREAD_OPS_MAX
-        && let Some(OpAt { dot, id, .. }) = merge.next()?
-    {
-        ops += 1;
-        let row = request(view, durable, room, id)?;
-        if shows(&row, dot) && !covered(&row, &passed)? && is_message(&row)? {
-            count += 1;
-        }
-        passed.raise(dot);
-    }
-    Ok(count)
-}
-
-fn is_message(row: &wire::RequestRow) -> Result<bool, ViewError> {
-    let request: wire::Request = decode(Cf::Request, row.request.clone())?;
-    Ok(matches!(request.kind, Some(wire::request::Kind::Message(_))))
 }

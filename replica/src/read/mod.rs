@@ -4,21 +4,28 @@
 //! are synced: a row shows only if one of its dots is durable, and ops are read up to the durable seq of their
 //! origin. Nothing here writes. All work is bounded by the limits that the caller or a constant gives.
 
+mod admit;
 mod history;
+mod members;
 mod merge;
 mod rooms;
 mod rows;
 mod since;
+mod summary;
+mod unread;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use causeway_protocol::{Dot, RequestId, RoomId, ShardId, UserId, Vector, encode_frame, wire};
 
-pub use history::{UNREAD_MAX, history, unread};
+pub use history::history;
+pub use members::{members, readers};
 pub use rooms::{RoomFace, RoomList, is_member, room_face, rooms_of};
 pub(crate) use rooms::{last_stamp, rooms_applied};
 pub use since::{MISSING_MAX, NewestPage, RoomPage, is_far_behind, newest_page, room_since};
+pub use summary::{extent, is_unchanged, summary};
+pub use unread::marker;
 
 /// What the shards of a site have published for readers.
 pub trait Durables {

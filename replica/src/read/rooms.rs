@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use causeway_protocol::{RoomId, Stamp, UserId, Vector, wire};
+use causeway_protocol::{RequestId, RoomId, Stamp, UserId, Vector, wire};
 
 use super::Durables;
 use super::merge::count_beyond;
@@ -24,6 +24,8 @@ pub struct RoomList {
 pub struct RoomFace {
     /// Its name; empty while the last change of it is not durable yet (an event will bring it).
     pub name: String,
+    /// The request that gave it; `None` while that is not durable.
+    pub named: Option<RequestId>,
     /// Whether anyone may join.
     pub open: bool,
     /// Whether who joins is a reader.
@@ -90,8 +92,20 @@ fn index_of(view: &dyn View, user: &UserId, after: Option<RoomId>, max: usize) -
 
 /// Whether a user is a member of a room, as far as that is durable.
 pub fn is_member(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<bool, ViewError> {
-    let Some(element) = get::<wire::ElementRow>(view, &Key::Member(*room, user.clone()))? else { return Ok(false) };
-    for tag in &element.tags {
+    match get(view, &Key::Member(*room, user.clone()))? {
+        Some(row) => show_durably(view, durable, room, &row),
+        None => Ok(false),
+    }
+}
+
+/// Whether an element is there, as far as that is durable.
+pub(crate) fn show_durably(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    row: &wire::ElementRow,
+) -> Result<bool, ViewError> {
+    for tag in &row.tags {
         if is_durable(view, durable, room, Some(tag))? {
             return Ok(true);
         }
@@ -99,12 +113,19 @@ pub fn is_member(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId
     Ok(false)
 }
 
+/// The stamp of the request that made a room; 0 where that is not durable.
+pub(crate) fn made(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<Stamp, ViewError> {
+    let policy = register(view, durable, room, Register::Policy)?;
+    Ok(Stamp(policy.and_then(|row| row.marker).map_or(0, |marker| marker.stamp)))
+}
+
 /// Name and policy of a room.
 pub fn room_face(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<RoomFace, ViewError> {
     let name = register(view, durable, room, Register::Name)?.unwrap_or_default();
-    let policy = register(view, durable, room, Register::Policy)?;
-    let Policy { open, channel } = policy.map_or_else(Policy::default, |value| Policy::from_value(&value));
-    Ok(RoomFace { name: String::from_utf8_lossy(&name).into_owned(), open, channel })
+    let policy = register(view, durable, room, Register::Policy)?.unwrap_or_default();
+    let Policy { open, channel } = Policy::from_value(&policy.value);
+    let named = name.marker.as_ref().map(RequestId::from_wire);
+    Ok(RoomFace { name: String::from_utf8_lossy(&name.value).into_owned(), named, open, channel })
 }
 
 fn register(
@@ -112,9 +133,9 @@ fn register(
     durable: &Vector,
     room: &RoomId,
     register: Register,
-) -> Result<Option<bytes::Bytes>, ViewError> {
+) -> Result<Option<wire::RegisterRow>, ViewError> {
     let Some(row) = get::<wire::RegisterRow>(view, &Key::Register(*room, register))? else { return Ok(None) };
-    Ok(is_durable(view, durable, room, row.marker.as_ref())?.then_some(row.value))
+    Ok(is_durable(view, durable, room, row.marker.as_ref())?.then_some(row))
 }
 
 /// The highest stamp applied in a room: the measure by which newer rooms come first.

@@ -26,6 +26,8 @@ pub struct RoomPage {
     pub cursor: Vector,
     /// Ops looked at, sent or not.
     pub ops: usize,
+    /// Whether any of them needed no sending: further acceptances, what is hidden.
+    pub unsent: bool,
     /// Whether there is more; if not, `cursor` covers the whole durable vector.
     pub more: bool,
 }
@@ -68,6 +70,8 @@ pub fn room_since(
             let frame = frame_of(row_event(room, dot, row, past));
             bytes += frame.len();
             page.events.push(PageEvent { dot, id, frame });
+        } else {
+            page.unsent = true;
         }
         page.cursor.raise(dot);
     }

@@ -7,7 +7,7 @@ use causeway_protocol::{
     wire::{self, client_frame::Frame},
 };
 
-use super::rooms::Rooms;
+use super::rooms::{Held, Rooms};
 use super::{Client, ServerSession, SessionOutput, frames};
 use crate::io::{Now, Submission};
 
@@ -47,7 +47,7 @@ impl ServerSession {
         })?;
         let user = UserId::new(&hello.user).map_err(malformed)?;
         let until_ms = self.config.admission.admit(now, &user, &hello.token)?;
-        let cursors = cursors(&hello.cursors)?;
+        let held = held(&hello.cursors)?;
         match &mut self.client {
             None => {
                 out.push(SessionOutput::Bind(user.clone()));
@@ -59,7 +59,7 @@ impl ServerSession {
         if let Some(rooms) = self.rooms.take() {
             rooms.unsubscribe_all(out);
         }
-        self.rooms = (!hello.standby).then(|| Rooms::resume(cursors));
+        self.rooms = (!hello.standby).then(|| Rooms::resume(held));
         out.push(frames::control(wire::server_frame::Frame::Welcome(self.welcome(now, version))));
         Ok(())
     }
@@ -159,14 +159,15 @@ fn place(submit: &wire::Submit) -> Result<(RequestId, RoomId), (Option<RequestId
     Ok((id, RoomId::from_wire(&request.room).map_err(|e| (Some(id), e))?))
 }
 
-fn cursors(entries: &[wire::RoomCursor]) -> Result<BTreeMap<RoomId, Vector>, Refusal> {
+fn held(entries: &[wire::RoomCursor]) -> Result<BTreeMap<RoomId, Held>, Refusal> {
     if entries.len() > limits::ROOMS_PER_USER_MAX {
         let (max, got) = (limits::ROOMS_PER_USER_MAX, entries.len());
         return Err(malformed(DecodeError::TooLong { field: "hello.cursors", max, got }));
     }
     let cursor = |entry: &wire::RoomCursor| {
         let room = RoomId::from_wire(&entry.room).map_err(malformed)?;
-        Ok((room, Vector::from_wire_opt(entry.vector.as_ref()).map_err(malformed)?))
+        let cursor = Vector::from_wire_opt(entry.vector.as_ref()).map_err(malformed)?;
+        Ok((room, Held { cursor, marker: entry.marker }))
     };
     entries.iter().map(cursor).collect()
 }

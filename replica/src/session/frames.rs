@@ -35,8 +35,17 @@ pub fn go_away(code: Code, detail: String) -> SessionOutput {
 }
 
 pub fn room_opened(room: &RoomId, face: RoomFace) -> SessionOutput {
-    let RoomFace { name, open, channel } = face;
-    event(Event::RoomOpened(wire::RoomOpened { room: room.to_wire(), name, open, channel }))
+    let RoomFace { name, named, open, channel } = face;
+    let named = named.map(RequestId::to_wire);
+    event(Event::RoomOpened(wire::RoomOpened { room: room.to_wire(), name, open, channel, named }))
+}
+
+pub fn summary(summary: wire::RoomSummary) -> SessionOutput {
+    event(Event::Summary(summary))
+}
+
+pub fn room_unchanged(room: &RoomId) -> SessionOutput {
+    event(Event::Unchanged(wire::RoomUnchanged { room: room.to_wire() }))
 }
 
 pub fn room_closed(room: &RoomId) -> SessionOutput {

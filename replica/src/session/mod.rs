@@ -94,6 +94,15 @@ pub enum SessionInput {
         /// The encoded frame.
         frame: Bytes,
     },
+    /// From the same queue (`io::Output::Recount` of a room that it subscribed to).
+    Recount {
+        /// The room.
+        room: RoomId,
+        /// The op that did it.
+        dot: Dot,
+        /// Whether it hid something.
+        hides: bool,
+    },
     /// The queue of live events was full and something was dropped.
     Overflowed,
     /// The bound user became or ceased to be a member of a room (`io::Output::Membership`).
@@ -102,6 +111,13 @@ pub enum SessionInput {
         room: RoomId,
         /// Whether the user is a member now.
         member: bool,
+    },
+    /// The bound user's read marker of a room has moved (`io::Output::Marked`).
+    Marked {
+        /// The room.
+        room: RoomId,
+        /// Where it is now.
+        marker: Vector,
     },
     /// A shard began to serve (`io::Output::Ready(true)`): its rooms are looked for, and read on from their
     /// cursors, since rows may have come by a merge.
@@ -230,6 +246,11 @@ impl ServerSession {
                     rooms.live(room, dot, frame, out);
                 }
             }
+            SessionInput::Recount { room, dot, hides } => {
+                if let Some(rooms) = &mut self.rooms {
+                    rooms.recount(room, dot, hides);
+                }
+            }
             SessionInput::Overflowed => {
                 if let Some(rooms) = &mut self.rooms {
                     rooms.overflowed();
@@ -238,6 +259,11 @@ impl ServerSession {
             SessionInput::Membership { room, member } => {
                 if let Some(rooms) = &mut self.rooms {
                     rooms.membership(room, member, out);
+                }
+            }
+            SessionInput::Marked { room, marker } => {
+                if let Some(rooms) = &mut self.rooms {
+                    rooms.marked(room, &marker);
                 }
             }
             SessionInput::ShardReady(shard) => {
@@ -281,6 +307,8 @@ impl ServerSession {
 mod admission_tests;
 #[cfg(test)]
 mod control_tests;
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -195,6 +195,13 @@ impl World {
                     assert!(vector.covers_all(cursor), "a cursor went back");
                     *cursor = vector;
                 }
+                Event::Summary(summary) => {
+                    let room = RoomId::from_wire(&summary.room).unwrap();
+                    assert!(self.open.contains(&room), "a summary of a room that is not open");
+                    let upto = Vector::from_wire_opt(summary.upto.as_ref()).unwrap();
+                    assert!(self.host.site.durable_of(room).covers_all(&upto), "told before it was durable");
+                }
+                Event::Unchanged(unchanged) => panic!("{unchanged:?}: this client holds no summaries"),
                 Event::Gap(gap) => panic!("{gap:?}"),
             }
         }

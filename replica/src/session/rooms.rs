@@ -33,12 +33,21 @@ pub struct Site<'a> {
 pub struct Rooms {
     open: BTreeMap<RoomId, Room>,
     /// What the client has of rooms that are not open: of other sites, of shards that are not ready, or left.
-    cursors: BTreeMap<RoomId, Vector>,
+    held: BTreeMap<RoomId, Held>,
     /// Rooms to be read, each once: exactly those that are `Reading`.
     turns: VecDeque<RoomId>,
     listing: Option<Listing>,
     /// Read markers that came before the list of rooms was complete.
     marks: BTreeMap<RoomId, Vector>,
+}
+
+/// What the client has of a room.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// All up to here.
+    pub cursor: Vector,
+    /// The fingerprint of the read marker in the summary that it holds; 0: it holds none.
+    pub marker: u64,
 }
 
 /// The user's rooms, while they are looked up.
@@ -57,6 +66,18 @@ struct Room {
     fresh: bool,
     /// The client is to be told that it has everything.
     owes_caught_up: bool,
+    /// Of the summary that the client holds; 0: it holds none.
+    held_marker: u64,
+    /// The read marker that this client said last: of that it need not be told.
+    said: Option<Vector>,
+    /// The read marker.
+    marker: Vector,
+    /// The client is to be told how the room stands.
+    owes_summary: bool,
+    /// What the client's summary holds, and the events that followed.
+    told: Vector,
+    /// The cursor when this reading began. Ops within it that the site learns of later are not sent: a summary tells.
+    base: Vector,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +94,10 @@ enum Stage {
 }
 
 impl Rooms {
-    /// With the cursors of a hello.
-    pub fn resume(cursors: BTreeMap<RoomId, Vector>) -> Self {
+    /// With what a hello said.
+    pub fn resume(held: BTreeMap<RoomId, Held>) -> Self {
         let listing = Some(Listing::default());
-        Self { open: BTreeMap::new(), cursors, turns: VecDeque::new(), listing, marks: BTreeMap::new() }
+        Self { open: BTreeMap::new(), held, turns: VecDeque::new(), listing, marks: BTreeMap::new() }
     }
 
     pub fn unsubscribe_all(self, out: &mut Vec<SessionOutput>) {
@@ -96,8 +117,10 @@ impl Rooms {
         match room.stage {
             Stage::Live if !room.cursor.covers(&dot) => {
                 room.cursor.raise(dot);
+                room.told.raise(dot);
                 out.push(SessionOutput::Event(frame));
             }
+            Stage::Live if !room.told.covers(&dot) => self.summarise(id),
             Stage::Unsure => self.no_longer_unsure(id),
             Stage::Live | Stage::Reading | Stage::Stalled => {}
         }
@@ -105,7 +128,7 @@ impl Rooms {
 
     fn no_longer_unsure(&mut self, id: RoomId) {
         if let Some(room) = self.open.get_mut(&id).filter(|room| room.stage == Stage::Unsure) {
-            room.stage = Stage::Reading;
+            room.read();
             self.turns.push_back(id);
         }
     }
@@ -116,15 +139,46 @@ impl Rooms {
 
     pub fn shard_ready(&mut self, shard: ShardId, shard_count: u16) {
         self.listing = Some(Listing::default());
+        // A merge may have hidden what was told of.
+        let of_shard = self.open.iter_mut().filter(|(room, _)| room.shard(shard_count) == shard);
+        of_shard.for_each(|(_, room)| room.owes_summary |= !room.fresh);
         self.read_again(|room, stage| room.shard(shard_count) == shard && stage != Stage::Reading);
     }
 
     fn read_again(&mut self, which: impl Fn(&RoomId, Stage) -> bool) {
         for (id, room) in &mut self.open {
             if which(id, room.stage) {
-                room.stage = Stage::Reading;
+                room.read();
                 self.turns.push_back(*id);
             }
+        }
+    }
+
+    /// The user's read marker has moved.
+    pub fn marked(&mut self, id: RoomId, marker: &Vector) {
+        // Who said it, having all that it was told of, has read everything and knows it.
+        let Some(room) = self.open.get_mut(&id) else { return };
+        room.marker.clone_from(marker);
+        if room.said.as_ref() != Some(marker) || !marker.covers_all(&room.told) {
+            self.summarise(id);
+        }
+    }
+
+    /// Something that was told of may count otherwise now: a message is read if the user has passed any of its dots.
+    pub fn recount(&mut self, id: RoomId, dot: Dot, hides: bool) {
+        self.no_longer_unsure(id);
+        if self.open.get(&id).is_some_and(|room| hides || room.marker.covers(&dot)) {
+            self.summarise(id);
+        }
+    }
+
+    /// Tells the client how a room stands.
+    fn summarise(&mut self, id: RoomId) {
+        let Some(room) = self.open.get_mut(&id) else { return };
+        room.owes_summary = true;
+        if room.stage == Stage::Live {
+            room.read();
+            self.turns.push_back(id);
         }
     }
 
@@ -145,7 +199,10 @@ impl Rooms {
         shard_count: u16,
         out: &mut Vec<SessionOutput>,
     ) {
-        if self.open.contains_key(&room) {
+        if vector.is_empty() {
+            self.summarise(room);
+        } else if let Some(open) = self.open.get_mut(&room) {
+            open.said = Some(vector.clone());
             out.push(SessionOutput::MarkRead(room.shard(shard_count), user.clone(), room, vector));
         } else if self.listing.is_some() && self.marks.len() < limits::ROOMS_PER_USER_MAX {
             self.marks.entry(room).or_default().join(&vector);
@@ -157,8 +214,20 @@ impl Rooms {
         if self.open.contains_key(&id) || self.open.len() >= limits::ROOMS_PER_USER_MAX {
             return;
         }
-        let cursor = self.cursors.remove(&id).unwrap_or_default();
-        self.open.insert(id, Room { cursor, stage: Stage::Reading, fresh: true, owes_caught_up: true });
+        let Held { cursor, marker } = self.held.remove(&id).unwrap_or_default();
+        let room = Room {
+            cursor,
+            stage: Stage::Reading,
+            fresh: true,
+            owes_caught_up: true,
+            held_marker: marker,
+            said: None,
+            marker: Vector::new(),
+            owes_summary: false,
+            told: Vector::new(),
+            base: Vector::new(),
+        };
+        self.open.insert(id, room);
         self.turns.push_back(id);
         out.push(SessionOutput::Subscribe(id));
     }
@@ -173,8 +242,8 @@ impl Rooms {
         if !room.fresh {
             out.push(frames::room_closed(&id));
         }
-        if self.cursors.len() < limits::ROOMS_PER_USER_MAX {
-            self.cursors.insert(id, room.cursor);
+        if self.held.len() < limits::ROOMS_PER_USER_MAX {
+            self.held.insert(id, Held { cursor: room.cursor, marker: 0 });
         }
     }
 
@@ -227,6 +296,11 @@ impl Rooms {
 }
 
 impl Room {
+    fn read(&mut self) {
+        self.stage = Stage::Reading;
+        self.base.clone_from(&self.cursor);
+    }
+
     /// Sends some of what the client lacks. Returns the ops read; afterwards `stage` says whether there is more.
     fn turn(
         &mut self,
@@ -247,20 +321,47 @@ impl Room {
                 self.stage = Stage::Unsure;
                 return Ok(0);
             }
-            out.push(frames::room_opened(id, read::room_face(site.view, &durable, id)?));
             self.fresh = false;
+            self.base.clone_from(&self.cursor);
+            let held = (&self.cursor, self.held_marker);
+            if self.held_marker != 0 && read::is_unchanged(site.view, &durable, id, site.user, held)? {
+                out.push(frames::room_unchanged(id));
+                self.told = read::extent(site.view, &durable, id)?;
+                self.marker = read::marker(site.view, id, site.user)?;
+                self.stage = Stage::Live;
+                return Ok(0);
+            }
+            out.push(frames::room_opened(id, read::room_face(site.view, &durable, id)?));
+            self.owes_summary = true;
             if read::is_far_behind(site.view, id, &durable, &self.cursor, site.config.limits.resume_ops_max)? {
                 return self.skip_to_newest(site, id, &durable, out);
             }
         }
+        self.summarise(site, id, &durable, out)?;
         let page = read::room_since(site.view, id, &durable, &self.cursor, ops_max, bytes_max)?;
         self.owes_caught_up |= !page.events.is_empty();
+        self.owes_summary |= page.unsent;
         out.extend(page.events.into_iter().map(|event| SessionOutput::Event(event.frame)));
         self.cursor = page.cursor;
         if !page.more {
-            self.caught_up(id, out);
+            self.caught_up(site, id, &durable, out)?;
         }
         Ok(page.ops)
+    }
+
+    fn summarise(
+        &mut self,
+        site: &Site<'_>,
+        id: &RoomId,
+        durable: &Vector,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<(), ViewError> {
+        if std::mem::take(&mut self.owes_summary) {
+            out.push(frames::summary(read::summary(site.view, durable, id, site.user)?));
+            self.told = read::extent(site.view, durable, id)?;
+            self.marker = read::marker(site.view, id, site.user)?;
+        }
+        Ok(())
     }
 
     fn skip_to_newest(
@@ -270,6 +371,7 @@ impl Room {
         durable: &Vector,
         out: &mut Vec<SessionOutput>,
     ) -> Result<usize, ViewError> {
+        self.summarise(site, id, durable, out)?;
         let requests_max = site.config.limits.gap_page_max;
         let page = read::newest_page(site.view, id, durable, &self.cursor, requests_max, TURN_BYTES_MAX)?;
         if page.lowest.is_some() {
@@ -277,16 +379,28 @@ impl Room {
         }
         out.extend(page.events.into_iter().map(|event| SessionOutput::Event(event.frame)));
         self.cursor = page.cursor;
-        self.caught_up(id, out);
+        self.caught_up(site, id, durable, out)?;
         // Counting what is missing was the work of many turns.
         Ok(READ_OPS_MAX)
     }
 
-    fn caught_up(&mut self, id: &RoomId, out: &mut Vec<SessionOutput>) {
+    fn caught_up(
+        &mut self,
+        site: &Site<'_>,
+        id: &RoomId,
+        durable: &Vector,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<(), ViewError> {
         self.stage = Stage::Live;
         if std::mem::take(&mut self.owes_caught_up) {
             out.push(frames::caught_up(id, &self.cursor));
         }
+        let base = std::mem::take(&mut self.base);
+        let news = read::extent(site.view, durable, id)?.beyond(&self.told);
+        // Something of these origins came since, and some of it may have been within the cursor.
+        self.owes_summary |= news.iter().any(|dot| base.get(&dot.origin) > self.told.get(&dot.origin));
+        self.told.join(&news);
+        self.summarise(site, id, durable, out)
     }
 }
 

@@ -100,6 +100,7 @@ impl Host {
         let cursor = |(room, vector): &(RoomId, Vector)| wire::RoomCursor {
             room: room.to_wire(),
             vector: Some(vector.to_wire()),
+            marker: 0,
         };
         wire::Hello {
             version_min: 1,
@@ -159,6 +160,8 @@ impl Host {
                 Event::RoomClosed(_) => "closed",
                 Event::Gap(_) => "gap",
                 Event::CaughtUp(_) => "caught up",
+                Event::Summary(_) => "summary",
+                Event::Unchanged(_) => "unchanged",
             })
             .collect()
     }

@@ -52,6 +52,7 @@ impl Shard {
         }
         joined.join(vector);
         tx.put(&key, &wire::ReadRow { vector: Some(joined.to_wire()) });
+        tx.emit(Output::Marked { room, user: user.clone(), marker: joined });
         Ok(true)
     }
 

@@ -95,10 +95,8 @@ impl Shard {
                         self.order_durable = order + 1;
                         // While the shard is not ready, rows can be merged that no live event told of: a later event
                         // would raise cursors over them. When it is ready, sessions read at their cursors.
-                        if let Some(frame) = event
-                            && self.ready
-                        {
-                            effects.push(Output::Deliver { room: op.request.room, dot: op.dot, frame });
+                        if self.ready {
+                            effects.push(news(&op, event));
                         }
                         self.tail.push(order, op, self.bounds.tail_bytes_max);
                     }
@@ -172,6 +170,15 @@ impl Shard {
                 self.release.awaiting.remove(&origin);
             }
         }
+    }
+}
+
+/// What an op is to the sessions of its room.
+fn news(op: &Op, event: Option<Bytes>) -> Output {
+    let (room, dot) = (op.request.room, op.dot);
+    match event {
+        Some(frame) => Output::Deliver { room, dot, frame },
+        None => Output::Recount { room, dot, hides: op.past.is_some() },
     }
 }
 

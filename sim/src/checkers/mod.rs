@@ -7,6 +7,7 @@ pub mod convergence;
 pub mod cursors;
 pub mod finals;
 pub mod leaving;
+pub mod list;
 pub mod ops;
 pub mod reads;
 pub mod rights;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, UserId, Vector, wire};
+use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, UserId, Vector, limits, wire};
 use causeway_replica::key::Key;
 use causeway_replica::read::{self, Durables};
 use causeway_replica::view::{Cf, MemView, View};
@@ -117,7 +117,7 @@ impl Reader<'_> {
         Ok(ids)
     }
 
-    /// "unread equals a brute-force count": durable messages of which no dot is within the marker.
+    /// "unread equals a brute-force count": durable messages by others of which no dot is within the marker.
     pub fn unread_is_right(&self, room: RoomId, told: u64) -> Verdict {
         let marker = self.view.get(Cf::Read, &Key::Read(room, self.user.clone()).encode());
         let marker = marker.ok().flatten().and_then(|row| wire::ReadRow::decode(row).ok()).unwrap_or_default();
@@ -132,16 +132,17 @@ impl Reader<'_> {
                 continue;
             }
             let row = wire::RequestRow::decode(value.clone()).or_else(|e| broken("rows decode", e.to_string()))?;
-            let request = wire::Request::decode(row.request).or_else(|e| broken("rows decode", e.to_string()))?;
+            let request =
+                wire::Request::decode(row.request.clone()).or_else(|e| broken("rows decode", e.to_string()))?;
             let message = matches!(request.kind, Some(wire::request::Kind::Message(_)));
             let dots = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok());
             let dots: Vec<Dot> = dots.filter(|dot| !rights.is_hidden(dot)).collect();
             let shows = dots.iter().any(|dot| durable.covers(dot));
-            if message && shows && !dots.iter().any(|dot| marker.covers(dot)) {
+            if message && row.user != self.user.as_str() && shows && !dots.iter().any(|dot| marker.covers(dot)) {
                 unread.insert(id);
             }
         }
-        let count = (unread.len() as u64).min(read::UNREAD_MAX);
+        let count = (unread.len() as u64).min(limits::UNREAD_MAX);
         if count == told {
             return Ok(());
         }

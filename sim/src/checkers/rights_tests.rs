@@ -41,7 +41,7 @@ impl History {
 }
 
 fn message() -> Kind {
-    Kind::Message(wire::Message { reply_to: None })
+    Kind::Message(wire::Message::default())
 }
 
 fn kick(user: &str) -> Kind {

@@ -9,6 +9,7 @@ mod failover;
 mod old_disk;
 mod reader;
 mod rights;
+mod room_list;
 mod slow_reader;
 mod smoke;
 mod system;

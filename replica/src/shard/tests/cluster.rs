@@ -270,7 +270,7 @@ impl Cluster {
     }
 
     pub fn say(&mut self, at: SiteId, user: &UserId, room: RoomId) -> Wish {
-        let wish = self.wish(user, Some(room), Kind::Message(wire::Message { reply_to: None }));
+        let wish = self.wish(user, Some(room), Kind::Message(wire::Message::default()));
         self.submit(at, &wish);
         wish
     }

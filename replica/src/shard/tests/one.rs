@@ -121,7 +121,11 @@ fn an_answer_waits_a_moment_for_the_message_that_it_answers() {
     let room = sites.create(A, &ann, true);
     sites.settle();
     let lost = sites.wish(&ann, Some(room), Kind::Message(wire::Message::default()));
-    let answer = sites.wish(&ann, Some(room), Kind::Message(wire::Message { reply_to: Some(lost.id.to_wire()) }));
+    let answer = sites.wish(
+        &ann,
+        Some(room),
+        Kind::Message(wire::Message { reply_to: Some(lost.id.to_wire()), ..Default::default() }),
+    );
     sites.submit(A, &answer);
     sites.sync(A);
     assert!(!sites.site(A).has(&answer), "it waits");
@@ -130,7 +134,7 @@ fn an_answer_waits_a_moment_for_the_message_that_it_answers() {
     let orphan = sites.wish(
         &ann,
         Some(room),
-        Kind::Message(wire::Message { reply_to: Some(wire::RequestId { stamp: 1, device: 1 }) }),
+        Kind::Message(wire::Message { reply_to: Some(wire::RequestId { stamp: 1, device: 1 }), ..Default::default() }),
     );
     sites.submit(A, &orphan);
     assert!(!sites.site(A).has(&orphan));

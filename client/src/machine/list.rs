@@ -1,0 +1,244 @@
+//! The list of rooms: what a site tells of each once, kept up by the events that follow.
+
+use causeway_protocol::{Bytes, Dot, RequestId, RoomId, Stamp, Vector, limits, preview, wire};
+use prost::Message;
+use wire::request::Kind;
+
+use super::io::LinkId;
+
+/// A room as a list of rooms shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomView {
+    /// The room.
+    pub room: RoomId,
+    /// Its name.
+    pub name: String,
+    /// Whether anybody may join.
+    pub open: bool,
+    /// Whether who joins is a reader.
+    pub channel: bool,
+    /// Whether the home site shows it. It does not where it has not heard of the room, or of the membership, yet; and
+    /// where the membership ended while the client was away.
+    pub served: bool,
+    /// When it was made; 0 where that is not known.
+    pub made: Stamp,
+    /// Its newest message, if there is one.
+    pub last: Option<Preview>,
+    /// Messages by others that the user has not read; 100 stands for more, too.
+    pub unread: u64,
+    /// Of these, those that name the user.
+    pub mentions: u64,
+    /// What the user has read, as the home site told and this client added.
+    pub read: Vector,
+}
+
+/// A message as a list of rooms shows it: with its author's last edit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// Its identity and its place in the room.
+    pub id: RequestId,
+    /// Who wrote it.
+    pub user: String,
+    /// A media type; empty where the body is gone.
+    pub content_type: String,
+    /// The first 256 bytes of the content.
+    pub content: Bytes,
+    /// Whether the body is gone (redacted, expired).
+    pub body_gone: bool,
+    /// The edit that it shows.
+    pub edit: Option<RequestId>,
+}
+
+/// A room in the list.
+pub(super) struct Listed {
+    /// The connection whose site showed it last.
+    by: LinkId,
+    name: String,
+    named: RequestId,
+    open: bool,
+    channel: bool,
+    made: Stamp,
+    /// What the counts hold already.
+    upto: Vector,
+    /// What the user has read; `None` until the site has told.
+    marker: Option<Vector>,
+    last: Option<Preview>,
+    /// Through which acceptance the newest message came, where it came as an event.
+    last_dot: Option<Dot>,
+    unread: u64,
+    mentions: u64,
+    /// The site has been asked to tell anew.
+    asked: bool,
+}
+
+impl Listed {
+    pub(super) fn opened(by: LinkId, opened: &wire::RoomOpened) -> Self {
+        Self {
+            by,
+            name: opened.name.clone(),
+            named: opened.named.as_ref().map_or(RequestId::MIN, RequestId::from_wire),
+            open: opened.open,
+            channel: opened.channel,
+            made: Stamp(0),
+            upto: Vector::new(),
+            marker: None,
+            last: None,
+            last_dot: None,
+            unread: 0,
+            mentions: 0,
+            asked: false,
+        }
+    }
+
+    /// The site showed it anew: what it does not know yet stays.
+    pub(super) fn opened_again(&mut self, by: LinkId, opened: &wire::RoomOpened) {
+        (self.by, self.open, self.channel, self.asked) = (by, opened.open, opened.channel, false);
+        self.rename(&opened.name, opened.named.as_ref());
+    }
+
+    /// As it was, for another home.
+    pub(super) fn unchanged(&mut self, by: LinkId) {
+        (self.by, self.asked) = (by, false);
+    }
+
+    fn rename(&mut self, name: &str, named: Option<&wire::RequestId>) {
+        let Some(named) = named.map(RequestId::from_wire).filter(|named| *named >= self.named) else { return };
+        (self.name, self.named) = (name.to_owned(), named);
+    }
+
+    pub(super) fn summarise(&mut self, summary: &wire::RoomSummary, upto: Vector, marker: Vector) {
+        self.made = Stamp(summary.made);
+        self.rename(&summary.name, summary.named.as_ref());
+        (self.unread, self.mentions, self.asked) = (summary.unread, summary.mentions, false);
+        let last = summary.last.as_ref().map(Preview::of_wire);
+        // What a dead site told and nobody else holds yet has been shown, and stays.
+        let is_ahead = self.last_dot.is_some_and(|dot| !upto.covers(&dot));
+        let place = |last: &Option<Preview>| last.as_ref().map(|last| last.id);
+        if !is_ahead || place(&last) > place(&self.last) {
+            (self.last, self.last_dot) = (last, None);
+        }
+        self.upto = upto;
+        self.marker = Some(marker);
+    }
+
+    /// For a hello: of the read marker that the summary here was made with.
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.marker.as_ref().map_or(0, Vector::fingerprint)
+    }
+
+    /// The user has read all of this. Where the counts hold messages that are still on their way here, the site tells
+    /// what is left; it tells nothing where none is.
+    pub(super) fn read(&mut self, vector: &Vector) {
+        if let Some(marker) = &mut self.marker
+            && vector.covers_all(&self.upto)
+        {
+            marker.join(vector);
+            (self.unread, self.mentions) = (0, 0);
+        }
+    }
+
+    /// Whether the site is to be asked to tell anew, since what is here may be wrong; it is asked once.
+    pub(super) fn asks(&mut self) -> bool {
+        self.marker.is_some() && !std::mem::replace(&mut self.asked, true)
+    }
+
+    /// Whether a request that was shown before came through an acceptance that the counts do not hold.
+    pub(super) fn is_unsure_of(&self, dot: &Dot) -> bool {
+        !self.upto.covers(dot)
+    }
+
+    /// A request that was delivered, once.
+    pub(super) fn note(
+        &mut self,
+        me: &str,
+        dot: Dot,
+        id: RequestId,
+        (by, request, body): (&str, &wire::Request, Option<&Bytes>),
+    ) {
+        match &request.kind {
+            Some(Kind::Message(message)) => {
+                let is_newest = self.last.as_ref().is_none_or(|last| id > last.id);
+                if is_newest && !self.upto.covers(&dot) {
+                    self.last = Some(Preview::of_body(id, by, body, None));
+                    self.last_dot = Some(dot);
+                }
+                let is_read = self.marker.as_ref().is_none_or(|marker| marker.covers(&dot));
+                if by != me && !is_read && !self.upto.covers(&dot) && self.unread < limits::UNREAD_MAX {
+                    self.unread += 1;
+                    self.mentions += u64::from(message.mentions.iter().any(|name| name == me));
+                }
+            }
+            Some(Kind::Edit(edit)) => {
+                let target = edit.target.as_ref().map(RequestId::from_wire);
+                if let Some(last) = self.last.as_mut().filter(|last| Some(last.id) == target && last.user == by)
+                    && last.edit.is_none_or(|shown| id > shown)
+                    && !last.body_gone
+                {
+                    *last = Preview::of_body(last.id, by, body, Some(id));
+                    self.last_dot = Some(dot);
+                }
+            }
+            Some(Kind::Redact(redact)) => {
+                let target = redact.target.as_ref().map(RequestId::from_wire);
+                if let Some(last) = self.last.as_mut().filter(|last| Some(last.id) == target && last.user == by) {
+                    *last = Preview::of_body(last.id, by, None, None);
+                    self.last_dot = Some(dot);
+                }
+            }
+            Some(Kind::SetName(set)) if id > self.named => {
+                self.name.clone_from(&set.name);
+                self.named = id;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn view(&self, room: RoomId, home: Option<LinkId>) -> RoomView {
+        RoomView {
+            room,
+            name: self.name.clone(),
+            open: self.open,
+            channel: self.channel,
+            served: home == Some(self.by),
+            made: self.made,
+            last: self.last.clone(),
+            unread: self.unread,
+            mentions: self.mentions,
+            read: self.marker.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl RoomView {
+    /// By which lists of rooms are ordered, the greatest first: the place of the newest message; where there is none, when
+    /// the room was made.
+    pub fn place(&self) -> (Stamp, Option<RequestId>) {
+        let last = self.last.as_ref().map(|last| last.id);
+        (last.map_or(self.made, |id| id.stamp), last)
+    }
+}
+
+impl Preview {
+    fn of_wire(w: &wire::Preview) -> Self {
+        Self {
+            id: w.id.as_ref().map_or(RequestId::MIN, RequestId::from_wire),
+            user: w.user.clone(),
+            content_type: w.content_type.clone(),
+            content: w.content.clone(),
+            body_gone: w.body_gone,
+            edit: w.edit.as_ref().map(RequestId::from_wire),
+        }
+    }
+
+    fn of_body(id: RequestId, user: &str, body: Option<&Bytes>, edit: Option<RequestId>) -> Self {
+        let body = body.and_then(|body| wire::Body::decode(body.clone()).ok());
+        let body_gone = body.is_none();
+        let wire::Body { content_type, content, .. } = body.unwrap_or_default();
+        let content = preview(&content);
+        Self { id, user: user.to_owned(), content_type, content, body_gone, edit }
+    }
+}
+
+#[cfg(test)]
+#[path = "list_tests.rs"]
+mod tests;

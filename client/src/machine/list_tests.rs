@@ -1,0 +1,128 @@
+//! The list of rooms by what a site tells and by what follows.
+
+use causeway_protocol::{DeviceId, Origin, SiteId};
+
+use super::*;
+
+const ME: &str = "ann";
+
+fn dot(seq: u64) -> Dot {
+    Dot { origin: Origin { site: SiteId(1), node: 0, incarnation: 1 }, seq }
+}
+
+fn upto(seq: u64) -> Vector {
+    Vector::from_iter([dot(seq)])
+}
+
+fn id(place: u64) -> RequestId {
+    RequestId { stamp: Stamp(place), device: DeviceId(1) }
+}
+
+fn opened(name: &str, named: u64) -> wire::RoomOpened {
+    wire::RoomOpened { name: name.to_owned(), named: Some(id(named).to_wire()), ..Default::default() }
+}
+
+/// A room of which everything up to a seq has been told: one message, at this place.
+fn listed(seq: u64, last: u64) -> Listed {
+    let mut listed = Listed::opened(LinkId(1), &opened("lunch", 1));
+    let preview = wire::Preview { id: Some(id(last).to_wire()), user: "bob".to_owned(), ..Default::default() };
+    let summary = wire::RoomSummary { made: 1, last: Some(preview), unread: 1, mentions: 0, ..Default::default() };
+    listed.summarise(&summary, upto(seq), Vector::new());
+    listed
+}
+
+fn note(listed: &mut Listed, seq: u64, place: u64, by: &str, kind: Kind, text: &str) {
+    let request = wire::Request { id: Some(id(place).to_wire()), kind: Some(kind), ..Default::default() };
+    let body = wire::Body { content: Bytes::from(text.to_owned()), ..Default::default() };
+    listed.note(ME, dot(seq), id(place), (by, &request, Some(&body.encode_to_vec().into())));
+}
+
+fn message(mentions: &[&str]) -> Kind {
+    Kind::Message(wire::Message { reply_to: None, mentions: mentions.iter().map(|m| (*m).to_owned()).collect() })
+}
+
+fn view(listed: &Listed) -> RoomView {
+    listed.view(RoomId([1; 16]), Some(LinkId(1)))
+}
+
+fn shown(listed: &Listed) -> (RequestId, Bytes) {
+    let last = view(listed).last.unwrap();
+    (last.id, last.content)
+}
+
+#[test]
+fn what_the_summary_holds_is_not_counted_again_and_what_follows_is() {
+    let mut room = listed(5, 10);
+    note(&mut room, 5, 10, "bob", message(&[ME]), "held");
+    assert_eq!((view(&room).unread, view(&room).mentions), (1, 0));
+    note(&mut room, 6, 11, "bob", message(&[ME]), "new");
+    note(&mut room, 7, 12, ME, message(&[]), "own");
+    note(&mut room, 8, 9, "eve", message(&[]), "late, and old");
+    assert_eq!((view(&room).unread, view(&room).mentions), (3, 1));
+    assert_eq!(shown(&room), (id(12), Bytes::from_static(b"own")));
+    for seq in 9..300 {
+        note(&mut room, seq, seq + 10, "bob", message(&[]), "flood");
+    }
+    assert_eq!(view(&room).unread, limits::UNREAD_MAX);
+}
+
+#[test]
+fn reading_all_that_was_told_leaves_nothing_unread_and_reading_less_is_the_sites_to_count() {
+    let mut room = listed(5, 10);
+    room.read(&upto(4));
+    assert_eq!(view(&room).unread, 1);
+    room.read(&upto(7));
+    assert_eq!((view(&room).unread, view(&room).read), (0, upto(7)));
+    note(&mut room, 7, 11, "bob", message(&[]), "read before it came");
+    assert_eq!(view(&room).unread, 0);
+    note(&mut room, 8, 12, "bob", message(&[]), "new");
+    assert_eq!(view(&room).unread, 1);
+}
+
+#[test]
+fn the_preview_follows_the_authors_edits_and_the_redaction() {
+    let mut room = listed(5, 10);
+    let edit = |target| Kind::Edit(wire::Edit { target: Some(id(target).to_wire()) });
+    let redact = |target| Kind::Redact(wire::Redact { target: Some(id(target).to_wire()) });
+    note(&mut room, 6, 20, "eve", edit(10), "not hers");
+    note(&mut room, 7, 21, "bob", edit(9), "another message");
+    assert_eq!(shown(&room), (id(10), Bytes::new()));
+    note(&mut room, 8, 23, "bob", edit(10), "second");
+    note(&mut room, 9, 22, "bob", edit(10), "first, late");
+    assert_eq!(shown(&room), (id(10), Bytes::from_static(b"second")));
+    note(&mut room, 10, 24, "eve", redact(10), "");
+    assert!(!view(&room).last.unwrap().body_gone);
+    note(&mut room, 11, 25, "bob", redact(10), "");
+    note(&mut room, 12, 26, "bob", edit(10), "too late");
+    assert!(view(&room).last.unwrap().body_gone);
+    assert_eq!(shown(&room), (id(10), Bytes::new()));
+}
+
+#[test]
+fn what_another_site_does_not_know_yet_stays() {
+    let mut room = listed(5, 10);
+    note(&mut room, 6, 30, "bob", message(&[]), "of a dead site");
+    note(&mut room, 7, 31, "bob", Kind::SetName(wire::SetName { name: "supper".to_owned() }), "");
+    room.opened_again(LinkId(2), &opened("lunch", 1));
+    let older = wire::Preview { id: Some(id(20).to_wire()), ..Default::default() };
+    let summary = wire::RoomSummary { last: Some(older), ..Default::default() };
+    room.summarise(&summary, upto(5), Vector::new());
+    assert_eq!(shown(&room), (id(30), Bytes::from_static(b"of a dead site")));
+    assert_eq!((view(&room).name, view(&room).served), ("supper".to_owned(), false));
+    // It knows it, and has it hidden.
+    room.summarise(&summary, upto(6), Vector::new());
+    assert_eq!(shown(&room).0, id(20));
+}
+
+#[test]
+fn a_site_is_asked_once_and_not_before_it_has_told() {
+    let mut room = Listed::opened(LinkId(1), &opened("lunch", 1));
+    assert!(!room.asks());
+    assert_eq!(room.fingerprint(), 0);
+    room.summarise(&wire::RoomSummary::default(), upto(5), upto(3));
+    assert_eq!(room.fingerprint(), upto(3).fingerprint());
+    assert!(room.is_unsure_of(&dot(6)) && !room.is_unsure_of(&dot(5)));
+    assert!(room.asks() && !room.asks());
+    room.summarise(&wire::RoomSummary::default(), upto(5), upto(3));
+    assert!(room.asks());
+}

@@ -1,0 +1,135 @@
+//! A room as the list of a user's rooms shows it.
+
+use std::ops::ControlFlow::{Break, Continue};
+
+use causeway_protocol::{RequestId, RoomId, UserId, Vector, preview, wire, wire::request::Kind};
+
+use super::rows::{as_durable, broken, covered_dot, decode, get, head};
+use super::{rooms, unread};
+use crate::key::{Key, edits_range, prefix_range};
+use crate::view::{Cf, View, ViewError};
+
+/// Rows that are looked at for the newest message, where those at the end are no messages or do not show.
+const LAST_ROWS_MAX: usize = 256;
+/// Edits of the newest message that are looked at for the last one that shows.
+const LAST_EDITS_MAX: usize = 16;
+
+/// How a room stands for a user.
+pub fn summary(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    user: &UserId,
+) -> Result<wire::RoomSummary, ViewError> {
+    let Some((head, touch)) = head(view, room)? else { return Ok(wire::RoomSummary::default()) };
+    let unread = unread::count(view, durable, room, user)?;
+    let face = rooms::room_face(view, durable, room)?;
+    Ok(wire::RoomSummary {
+        room: room.to_wire(),
+        upto: Some(touch.meet(durable).to_wire()),
+        marker: Some(unread::marker(view, room, user)?.to_wire()),
+        made: rooms::made(view, durable, room)?.0,
+        last: last(view, durable, room, head.last.as_ref().map(RequestId::from_wire))?,
+        unread: unread.messages,
+        mentions: unread.mentions,
+        name: face.name,
+        named: face.named.map(RequestId::to_wire),
+    })
+}
+
+/// What of a room is durable, by its head.
+pub fn extent(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<Vector, ViewError> {
+    Ok(head(view, room)?.map(|(_, touch)| touch.meet(durable)).unwrap_or_default())
+}
+
+/// Whether a client that has all of a room up to a cursor, and a summary with the marker of this hash, lacks nothing.
+pub fn is_unchanged(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    user: &UserId,
+    (cursor, marker): (&Vector, u64),
+) -> Result<bool, ViewError> {
+    let Some((_, touch)) = head(view, room)? else { return Ok(false) };
+    Ok(cursor.covers_all(&touch.meet(durable)) && unread::marker(view, room, user)?.fingerprint() == marker)
+}
+
+/// The newest message that shows. `highest`: the highest place of a message, whether or not it shows.
+fn last(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    highest: Option<RequestId>,
+) -> Result<Option<wire::Preview>, ViewError> {
+    let Some(highest) = highest else { return Ok(None) };
+    let (start, _) = prefix_range(&room.0);
+    let mut end = Key::Request(*room, highest).encode().to_vec();
+    end.push(0);
+    let (mut rows, mut found) = (0, Ok(None));
+    view.scan_back(Cf::Request, &start, &end, &mut |_, value| {
+        rows += 1;
+        found = shown(view, durable, room, value);
+        if !matches!(found, Ok(None)) || rows >= LAST_ROWS_MAX { Break(()) } else { Continue(()) }
+    })?;
+    let Some((id, mut row)) = found? else { return Ok(None) };
+    let mut edit = None;
+    if row.body.is_some()
+        && let Some((by, edited)) = last_edit(view, durable, room, id, &row.user)?
+    {
+        row.body = edited.body;
+        edit = Some(by.to_wire());
+    }
+    let body_gone = row.body.is_none();
+    let body: wire::Body = row.body.map(|body| decode(Cf::Request, body)).transpose()?.unwrap_or_default();
+    let wire::Body { content_type, content, .. } = body;
+    let content = preview(&content);
+    Ok(Some(wire::Preview { id: Some(id.to_wire()), user: row.user, content_type, content, body_gone, edit }))
+}
+
+/// A row's message, if it is one and shows.
+fn shown(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    value: &[u8],
+) -> Result<Option<(RequestId, wire::RequestRow)>, ViewError> {
+    let row: wire::RequestRow = decode(Cf::Request, value)?;
+    let request: wire::Request = decode(Cf::Request, row.request.clone())?;
+    let (Some(id), Some(Kind::Message(_))) = (&request.id, &request.kind) else { return Ok(None) };
+    let id = RequestId::from_wire(id);
+    let row = as_durable(view, durable, room, row)?;
+    let shows = !row.hidden && covered_dot(&row, durable)?.is_some();
+    Ok(shows.then_some((id, row)))
+}
+
+/// The author's last edit of a message.
+fn last_edit(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    target: RequestId,
+    author: &str,
+) -> Result<Option<(RequestId, wire::RequestRow)>, ViewError> {
+    let (start, end) = edits_range(room, target);
+    let mut edits = Vec::new();
+    view.scan_back(Cf::Element, &start, &end, &mut |key, _| {
+        match Key::decode(Cf::Element, key) {
+            Some(Key::Edit(_, _, id, user)) if user.as_str() == author => edits.push(id),
+            _ => {}
+        }
+        if edits.len() < LAST_EDITS_MAX { Continue(()) } else { Break(()) }
+    })?;
+    for id in edits {
+        let row: Option<wire::RequestRow> = get(view, &Key::Request(*room, id))?;
+        let row = row.ok_or_else(|| broken(Cf::Request, format!("{id:?} in {room:?} is an edit, but has no row")))?;
+        let row = as_durable(view, durable, room, row)?;
+        if !row.hidden && covered_dot(&row, durable)?.is_some() {
+            return Ok(Some((id, row)));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;

@@ -1,0 +1,61 @@
+//! How far users have read: what is unread, and who has read what.
+
+use causeway_protocol::{RoomId, UserId, Vector, limits, wire};
+
+use super::merge::{Merge, OpAt};
+use super::rows::{broken, covered, decode, get, request, shows};
+use crate::key::Key;
+use crate::view::{Cf, View, ViewError};
+
+/// Where it stops if hardly any op beyond the marker is a message, ops.
+const UNREAD_OPS_MAX: u64 = 2_000;
+
+/// What a user has not read of a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Messages by others that the user's read marker does not cover, capped at [`limits::UNREAD_MAX`].
+    pub messages: u64,
+    /// Of these, those that name the user.
+    pub mentions: u64,
+}
+
+/// Counts what a user has not read of a room.
+pub fn count(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<Unread, ViewError> {
+    let marker = marker(view, room, user)?;
+    // A second dot of a message counted already is covered by what was passed.
+    let mut passed = marker.clone();
+    let mut merge = Merge::new(view, room, durable, &marker)?;
+    let (mut unread, mut ops) = (Unread::default(), 0);
+    while unread.messages < limits::UNREAD_MAX
+        && ops < UNREAD_OPS_MAX
+        && let Some(OpAt { dot, id, .. }) = merge.next()?
+    {
+        ops += 1;
+        let row = request(view, durable, room, id)?;
+        if row.user != user.as_str()
+            && shows(&row, dot)
+            && !covered(&row, &passed)?
+            && let Some(message) = message(&row)?
+        {
+            unread.messages += 1;
+            unread.mentions += u64::from(message.mentions.iter().any(|name| name == user.as_str()));
+        }
+        passed.raise(dot);
+    }
+    Ok(unread)
+}
+
+/// What a user has read of a room.
+pub fn marker(view: &dyn View, room: &RoomId, user: &UserId) -> Result<Vector, ViewError> {
+    let row: Option<wire::ReadRow> = get(view, &Key::Read(*room, user.clone()))?;
+    let vector = row.and_then(|row| row.vector);
+    Vector::from_wire_opt(vector.as_ref()).map_err(|e| broken(Cf::Read, e))
+}
+
+fn message(row: &wire::RequestRow) -> Result<Option<wire::Message>, ViewError> {
+    let request: wire::Request = decode(Cf::Request, row.request.clone())?;
+    Ok(match request.kind {
+        Some(wire::request::Kind::Message(message)) => Some(message),
+        _ => None,
+    })
+}

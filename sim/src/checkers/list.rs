@@ -1,0 +1,120 @@
+//! A client's list of rooms, against what its home site's rows say.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use causeway_client::machine::RoomView;
+use causeway_protocol::wire::request::Kind;
+use causeway_protocol::{Dot, Message, RequestId, RoomId, Vector, limits, preview, wire};
+use causeway_replica::key::{Key, Register};
+use causeway_replica::view::{Cf, View};
+
+use super::Violation;
+use super::reads::Reader;
+use super::rights::{Model, acts_of};
+
+/// A message, or an edit of one, as it shows.
+struct Shown {
+    user: String,
+    mentions: Vec<String>,
+    dots: Vec<Dot>,
+    body: Option<Bytes>,
+}
+
+/// Everything of a room that a list of rooms depends on, by brute force.
+struct Room {
+    name: String,
+    /// The messages that show.
+    messages: BTreeMap<RequestId, Shown>,
+    /// Message and edit: the edits that show.
+    edits: BTreeMap<(RequestId, RequestId), Shown>,
+}
+
+/// What a client's list has wrong; `None` where it is as its home site's rows are. `rooms`: those that the user is in.
+pub fn wrong(views: &[RoomView], rooms: &[RoomId], reader: &Reader<'_>) -> Result<Option<String>, Violation> {
+    let served: Vec<&RoomView> = views.iter().filter(|view| view.served).collect();
+    if let Some(lacks) = rooms.iter().find(|room| !served.iter().any(|view| view.room == **room)) {
+        return Ok(Some(format!("{lacks:?} is not in the list")));
+    }
+    if let Some(much) = served.iter().find(|view| !rooms.contains(&view.room)) {
+        return Ok(Some(format!("{:?} is in the list, and the user not in the room", much.room)));
+    }
+    if !views.is_sorted_by_key(|view| std::cmp::Reverse(view.place())) {
+        return Ok(Some("the list is not in order".to_owned()));
+    }
+    for view in served {
+        if let Some(wrong) = wrong_room(view, &Room::of(reader, view.room)?, reader)? {
+            return Ok(Some(format!("{:?}: {wrong}", view.room)));
+        }
+    }
+    Ok(None)
+}
+
+fn wrong_room(view: &RoomView, room: &Room, reader: &Reader<'_>) -> Result<Option<String>, Violation> {
+    if view.name != room.name {
+        return Ok(Some(format!("its name is {:?}, not {:?}", room.name, view.name)));
+    }
+    let (last, told) = (room.messages.last_key_value(), view.last.as_ref());
+    if last.map(|(id, _)| *id) != told.map(|told| told.id) {
+        return Ok(Some(format!("its newest message is {:?}, not {told:?}", last.map(|(id, _)| id))));
+    }
+    if let (Some((id, message)), Some(told)) = (last, told) {
+        let edits = room.edits.range((*id, RequestId::MIN)..=(*id, RequestId::MAX));
+        let edit = edits.rev().find(|(_, edit)| edit.user == message.user).filter(|_| message.body.is_some());
+        let body = edit.map_or(&message.body, |(_, edit)| &edit.body);
+        let body = body.as_ref().map(|body| wire::Body::decode(body.clone()).unwrap_or_default());
+        let content = preview(&body.as_ref().map(|body| body.content.clone()).unwrap_or_default());
+        if (told.body_gone, &told.content) != (body.is_none(), &content) || told.user != message.user {
+            return Ok(Some(format!("its newest message is {:?} {content:?}, not {told:?}", message.user)));
+        }
+    }
+    // A marker of another device may be under way.
+    let marker = reader.view.get(Cf::Read, &Key::Read(view.room, reader.user.clone()).encode()).ok().flatten();
+    let marker = marker.and_then(|row| wire::ReadRow::decode(row).ok()).unwrap_or_default();
+    let marker = Vector::from_wire_opt(marker.vector.as_ref()).unwrap_or_default();
+    if view.read != marker {
+        return Ok(None);
+    }
+    let me = reader.user.as_str();
+    let unread = |message: &&Shown| message.user != me && !message.dots.iter().any(|dot| marker.covers(dot));
+    let unread: Vec<&Shown> = room.messages.values().filter(unread).collect();
+    let mentions = unread.iter().filter(|message| message.mentions.iter().any(|name| name == me)).count() as u64;
+    let count = (unread.len() as u64).min(limits::UNREAD_MAX);
+    Ok(((view.unread, view.mentions) != (count, mentions))
+        .then(|| format!("unread {count}, mentions {mentions}, not {} and {}", view.unread, view.mentions)))
+}
+
+impl Room {
+    fn of(reader: &Reader<'_>, room: RoomId) -> Result<Self, Violation> {
+        let acts = acts_of(reader.view, &room)?;
+        let rights = Model::of(&acts);
+        let name = reader.view.get(Cf::Element, &Key::Register(room, Register::Name).encode()).ok().flatten();
+        let name = name.and_then(|row| wire::RegisterRow::decode(row).ok()).unwrap_or_default();
+        let mut found = Self {
+            name: String::from_utf8_lossy(&name.value).into_owned(),
+            messages: BTreeMap::new(),
+            edits: BTreeMap::new(),
+        };
+        for (key, value) in reader.view.family(Cf::Request) {
+            let Some(Key::Request(of, id)) = Key::decode(Cf::Request, key) else { continue };
+            if of != room || !rights.shows(&id) {
+                continue;
+            }
+            let row = wire::RequestRow::decode(value.clone()).unwrap_or_default();
+            let request = wire::Request::decode(row.request).unwrap_or_default();
+            let dots = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok()).collect();
+            let (user, body) = (row.user, row.body);
+            match request.kind {
+                Some(Kind::Message(wire::Message { mentions, .. })) => {
+                    found.messages.insert(id, Shown { user, mentions, dots, body });
+                }
+                Some(Kind::Edit(wire::Edit { target: Some(target) })) => {
+                    let shown = Shown { user, mentions: Vec::new(), dots, body };
+                    found.edits.insert((RequestId::from_wire(&target), id), shown);
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
