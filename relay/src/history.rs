@@ -55,7 +55,8 @@ async fn request(recv: &mut RecvStream) -> Result<wire::HistoryRequest, String> 
     }
 }
 
-async fn page(core: &Arc<Core>, user: UserId, request: wire::HistoryRequest) -> wire::HistoryPage {
+/// One page, read where waiting for the disk harms nobody. A refusal is a page with a code.
+pub async fn page(core: &Arc<Core>, user: UserId, request: wire::HistoryRequest) -> wire::HistoryPage {
     let Ok(permit) = core.reads.clone().acquire_owned().await else {
         return refusal(Code::ShuttingDown, "the site is shutting down".to_owned());
     };
