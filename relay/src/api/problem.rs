@@ -14,9 +14,9 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
-    name: String,
+    name: Box<str>,
     title: &'static str,
-    detail: String,
+    detail: Box<str>,
     code: Option<Code>,
     field: Option<&'static str>,
     retry_after_s: Option<u32>,
@@ -45,14 +45,14 @@ impl Problem {
             Code::NotReady | Code::ClockOff | Code::ShuttingDown | Code::Overloaded => Some(5),
             _ => None,
         };
-        let (name, detail) = (format!("{code:?}"), detail.into());
+        let (name, detail) = (format!("{code:?}").into(), detail.into().into());
         Self { status, name, title, detail, code: Some(code), field: None, retry_after_s, key: None }
     }
 
     /// One that only the API has.
     pub fn own(status: StatusCode, name: &str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("refused");
-        let (name, detail) = (name.to_owned(), detail.into());
+        let (name, detail) = (name.into(), detail.into().into());
         Self { status, name, title, detail, code: None, field: None, retry_after_s: None, key: None }
     }
 
