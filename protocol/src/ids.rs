@@ -21,6 +21,19 @@ pub fn hash16(domain: &str, parts: &[&[u8]]) -> Hash16 {
     out
 }
 
+/// 16 bytes of 32 hexadecimal digits.
+fn parse_hex(field: &'static str, text: &str) -> Result<Hash16, DecodeError> {
+    if text.len() != 32 {
+        return Err(DecodeError::Length { field, want: 32, got: text.len() });
+    }
+    // The parser alone would take a sign.
+    Some(text)
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .and_then(|text| u128::from_str_radix(text, 16).ok())
+        .map(u128::to_be_bytes)
+        .ok_or(DecodeError::Range { field })
+}
+
 /// A data centre: a small number, 1 to 65535.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteId(pub u16);
@@ -183,8 +196,18 @@ impl RequestId {
     pub fn from_wire(w: &wire::RequestId) -> Self {
         Self { stamp: Stamp(w.stamp), device: DeviceId(w.device) }
     }
+
+    /// Of 32 hexadecimal digits, as `Display` writes them.
+    pub fn parse(text: &str) -> Result<Self, DecodeError> {
+        parse_hex("request id", text).map(Self::from_bytes)
+    }
 }
 
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.to_bytes()))
+    }
+}
 impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}@{:?}", self.stamp, self.device)
@@ -223,15 +246,7 @@ impl RoomId {
 
     /// Of 32 hexadecimal digits, as `Display` writes them.
     pub fn parse(text: &str) -> Result<Self, DecodeError> {
-        if text.len() != 32 {
-            return Err(DecodeError::Length { field: "room", want: 32, got: text.len() });
-        }
-        // The parser alone would take a sign.
-        Some(text)
-            .filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .and_then(|text| u128::from_str_radix(text, 16).ok())
-            .map(|n| Self(n.to_be_bytes()))
-            .ok_or(DecodeError::Range { field: "room" })
+        parse_hex("room", text).map(Self)
     }
 }
 

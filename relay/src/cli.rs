@@ -56,6 +56,9 @@ enum Command {
         /// For how many seconds it is good
         #[arg(long, default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
         seconds: u64,
+        /// For a back end: over the HTTP API it may act as any user
+        #[arg(long)]
+        service: bool,
     },
 }
 
@@ -66,8 +69,9 @@ pub fn run(cli: Cli) -> Result<()> {
             let sites: Vec<SiteId> = sites.into_iter().map(SiteId).collect();
             return write_dev_certs(&out, &sites);
         }
-        Some(Command::Token { key, user, issuer, audience, seconds }) => {
-            println!("{}", dev_token(&key, &DevClaims::from_now(user, issuer, audience, seconds)?)?);
+        Some(Command::Token { key, user, issuer, audience, seconds, service }) => {
+            let claims = DevClaims::from_now(user, issuer, audience, seconds)?.service(service);
+            println!("{}", dev_token(&key, &claims)?);
             return Ok(());
         }
         None => {}

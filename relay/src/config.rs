@@ -69,6 +69,19 @@ pub struct TokenConfig {
     pub leeway: Duration,
 }
 
+/// The HTTP API for back ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// What one call may take.
+    pub timeout: Duration,
+    /// What a call waits for a second site, where it wants to.
+    pub wait: Duration,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -91,6 +104,8 @@ pub struct Config {
     /// Empty: the address that `listen` was bound to.
     pub advertise: Vec<String>,
     pub admin_listen: SocketAddr,
+    /// `None`: no API.
+    pub api: Option<ApiConfig>,
     /// `None`: clients need no token (`dev`).
     pub tokens: Option<TokenConfig>,
     pub shards: u16,
@@ -125,6 +140,9 @@ const LOG_BYTES_DEFAULT: i64 = 64 << 20;
 const BLOCK_CACHE_BYTES_DEFAULT: i64 = 128 << 20;
 const SESSIONS_DEFAULT: i64 = 20_000;
 const SHUTDOWN_GRACE_DEFAULT_MS: i64 = 1_000;
+const API_CONNECTIONS_DEFAULT: i64 = 256;
+const API_TIMEOUT_DEFAULT_MS: i64 = 10_000;
+const API_WAIT_DEFAULT_MS: i64 = 2_000;
 
 impl Config {
     /// Checks the settings and fills in the defaults.
@@ -133,6 +151,7 @@ impl Config {
         // Half of the cores for shards and half for IO: more threads than cores only take turns with each other.
         let threads = (cores / 2).max(1);
         let tokens = tokens(&s)?;
+        let api = api(&s, tokens.is_none())?;
         let site = site_id("site", required(s.site, "site", "write site = 1")?)?;
         let site_name = s.site_name.unwrap_or_else(|| format!("site-{site}"));
         check_text("site_name", &site_name, SITE_NAME_BYTES_MAX)?;
@@ -166,6 +185,7 @@ impl Config {
             listen,
             advertise,
             admin_listen,
+            api,
             tokens,
             shards: ranged("shards", s.shards, limits::SHARD_COUNT_DEFAULT.into(), 1, SHARDS_MAX)? as u16,
             threads: ranged("threads", s.threads, threads, 1, THREADS_MAX)? as usize,
@@ -255,6 +275,28 @@ fn tokens(s: &Settings) -> Result<Option<TokenConfig>, ConfigError> {
     check_text("token_audience", &audience, TOKEN_CLAIM_BYTES_MAX)?;
     let leeway = ranged("token_leeway_s", s.token_leeway_s, TOKEN_LEEWAY_DEFAULT_S, 0, TOKEN_LEEWAY_MAX_S)?;
     Ok(Some(TokenConfig { keys, issuer, audience, leeway: Duration::from_secs(leeway as u64) }))
+}
+
+/// Under `dev` it is plain HTTP without tokens, so on loopback only.
+fn api(s: &Settings, dev: bool) -> Result<Option<ApiConfig>, ConfigError> {
+    let Some(listen) = &s.api_listen else {
+        let of_api = s.api_connections_max.or(s.api_timeout_ms).or(s.api_wait_ms).is_some();
+        let fix = "write api_listen = \"127.0.0.1:7490\", or leave the API's other settings out";
+        return if of_api { Err(ConfigError::Missing { field: "api_listen", fix }) } else { Ok(None) };
+    };
+    let listen = socket_addr("api_listen", listen)?;
+    if dev && !listen.ip().is_loopback() {
+        let fix = "under --dev the API is plain HTTP without tokens: use a loopback address, such as 127.0.0.1:7490";
+        return Err(invalid("api_listen", listen, fix));
+    }
+    let connections_max = ranged("api_connections_max", s.api_connections_max, API_CONNECTIONS_DEFAULT, 1, 65_536)?;
+    let timeout_ms = ranged("api_timeout_ms", s.api_timeout_ms, API_TIMEOUT_DEFAULT_MS, 100, 60_000)?;
+    let wait_ms = s.api_wait_ms.unwrap_or(API_WAIT_DEFAULT_MS.min(timeout_ms / 2));
+    if !(0..timeout_ms).contains(&wait_ms) {
+        return Err(invalid("api_wait_ms", wait_ms, format!("use 0 to less than `api_timeout_ms`, {timeout_ms}")));
+    }
+    let (timeout, wait) = (Duration::from_millis(timeout_ms as u64), Duration::from_millis(wait_ms as u64));
+    Ok(Some(ApiConfig { listen, connections_max: connections_max as usize, timeout, wait }))
 }
 
 fn check_hosts(field: &'static str, addresses: &[String]) -> Result<(), ConfigError> {

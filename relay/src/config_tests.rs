@@ -156,6 +156,42 @@ fn dev_is_for_loopback_only() {
     assert!(error.starts_with("`listen` is 0.0.0.0:7400") && error.contains("loopback"), "{error}");
 }
 
+#[test]
+fn the_api_has_defaults_and_what_is_amiss_with_it_is_named() {
+    assert_eq!(Config::from_settings(good()).expect("valid").api, None);
+    let with_api = |s: &mut Settings| s.api_listen = Some("127.0.0.1:7490".into());
+    let mut settings = good();
+    with_api(&mut settings);
+    let api = Config::from_settings(settings).expect("valid").api.expect("an API");
+    assert_eq!((api.listen.port(), api.connections_max), (7490, 256));
+    assert_eq!((api.timeout, api.wait), (Duration::from_secs(10), Duration::from_secs(2)));
+    type Change = fn(&mut Settings);
+    let cases: [(&str, Change); 7] = [
+        ("`api_listen` is \"here\"", |s| s.api_listen = Some("here".into())),
+        ("`api_listen` is 0.0.0.0:1: under --dev", |s| s.api_listen = Some("0.0.0.0:1".into())),
+        ("`api_connections_max` is 0", |s| s.api_connections_max = Some(0)),
+        ("`api_timeout_ms` is 99", |s| s.api_timeout_ms = Some(99)),
+        ("`api_wait_ms` is 10000", |s| s.api_wait_ms = Some(10_000)),
+        ("`api_wait_ms` is -1", |s| s.api_wait_ms = Some(-1)),
+        ("`api_listen` is not set", |s| (s.api_listen, s.api_wait_ms) = (None, Some(1))),
+    ];
+    for (words, change) in cases {
+        let error = error_of(|s| {
+            with_api(s);
+            change(s);
+        });
+        assert!(error.starts_with(words), "{words}: {error}");
+    }
+}
+
+#[test]
+fn with_tokens_the_api_may_be_anywhere() {
+    let mut settings = good();
+    with_tokens(&mut settings);
+    settings.api_listen = Some("0.0.0.0:7490".into());
+    assert!(Config::from_settings(settings).expect("valid").api.is_some());
+}
+
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]

@@ -34,6 +34,9 @@ pub struct DevClaims {
     aud: String,
     /// Seconds since the Unix epoch.
     exp: u64,
+    /// A back end's, that may act as any user over the API.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    causeway_service: bool,
 }
 
 impl DevClaims {
@@ -43,7 +46,13 @@ impl DevClaims {
     /// The user's name cannot be one.
     pub fn from_now(user: String, issuer: String, audience: String, seconds: u64) -> Result<Self> {
         UserId::new(&user).context("`--user` cannot be used")?;
-        Ok(Self { sub: user, iss: issuer, aud: audience, exp: wall_ms() / 1_000 + seconds })
+        let exp = wall_ms() / 1_000 + seconds;
+        Ok(Self { sub: user, iss: issuer, aud: audience, exp, causeway_service: false })
+    }
+
+    /// The same, for a back end that may act as any user over the API, or not.
+    pub fn service(self, is_service: bool) -> Self {
+        Self { causeway_service: is_service, ..self }
     }
 }
 

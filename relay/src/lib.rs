@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod api;
 pub mod certs;
 pub mod cli;
 mod clock;

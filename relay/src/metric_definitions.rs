@@ -1,13 +1,41 @@
 //! Every metric of the relay: name, unit, meaning. `/metrics` shows these texts.
 
+use axum::http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::api::ROUTES;
 
 /// Bounds of the buckets of durations, seconds: from a cached read to a stalled disk.
 const SECONDS_BUCKETS: [f64; 14] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// Bounds of the buckets of batch sizes, items.
 const ITEMS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0];
+
+/// Classes of status codes that the API answers with.
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+/// Counters by route of the API and class of status. All are made at the start, so that a call only counts.
+pub struct ByRoute {
+    /// The last is for what is no route.
+    routes: Vec<[Counter; CLASSES.len()]>,
+}
+
+impl ByRoute {
+    fn new(name: &'static str) -> Self {
+        let labels = ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).chain(["other".to_owned()]);
+        let counters =
+            |label: String| CLASSES.map(|class| metrics::counter!(name, "route" => label.clone(), "class" => class));
+        Self { routes: labels.map(counters).collect() }
+    }
+
+    /// Counts one call.
+    pub fn count(&self, method: &str, path: Option<&str>, status: StatusCode) {
+        let at = ROUTES.iter().position(|route| route.method == method && Some(route.path) == path);
+        let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
+        self.routes[at.unwrap_or(ROUTES.len())][class].increment(1);
+    }
+}
 
 /// Makes a struct of handles from one table, so that no metric is without its text.
 macro_rules! definitions {
@@ -37,12 +65,15 @@ macro_rules! definitions {
     (@type counter) => { Counter };
     (@type gauge) => { Gauge };
     (@type histogram) => { Histogram };
+    (@type by_route) => { ByRoute };
     (@describe counter) => { describe_counter };
     (@describe gauge) => { describe_gauge };
     (@describe histogram) => { describe_histogram };
+    (@describe by_route) => { describe_counter };
     (@register counter $name:literal) => { metrics::counter!($name) };
     (@register gauge $name:literal) => { metrics::gauge!($name) };
     (@register histogram $name:literal) => { metrics::histogram!($name) };
+    (@register by_route $name:literal) => { ByRoute::new($name) };
 }
 
 definitions! {
@@ -67,6 +98,11 @@ definitions! {
     histogram step_items "causeway_step_items" Count "Inputs that one round of a shard thread took.";
     histogram write_seconds "causeway_write_seconds" Seconds "Time of one unsynced write of a shard thread.";
     histogram durable_seconds "causeway_durable_seconds" Seconds "Time from a write until it was synced.";
+    gauge api_connections "causeway_api_connections" Count "Connections to the HTTP API that are open.";
+    counter api_connections_refused "causeway_api_connections_refused_total" Count
+        "Connections to the HTTP API over `api_connections_max`.";
+    by_route api_requests "causeway_api_requests_total" Count
+        "Calls of the HTTP API, by route (`other`: none of its own) and class of the answer's status.";
     counter alarms "causeway_alarms_total" Count
         "Broken promises that a replica saw: forks, bad ops, mismatched hashes. Anything but 0 needs a look.";
     gauge shards_ready "causeway_shards_ready" Count "Shards that serve.";
@@ -155,6 +191,24 @@ mod tests {
         assert!(text.contains("causeway_submits_total 2"), "{text}");
         assert!(text.contains("# HELP causeway_sessions Client sessions that are open."), "{text}");
         assert!(text.contains("causeway_read_seconds_bucket"), "{text}");
+    }
+
+    #[test]
+    fn calls_are_counted_by_route_and_class() {
+        let metrics = Metrics::new();
+        let count = |method, path, status| metrics.api_requests.count(method, path, status);
+        count("POST", Some("/v1/rooms"), StatusCode::CREATED);
+        count("POST", Some("/v1/rooms"), StatusCode::FORBIDDEN);
+        count("GET", Some("/v1/rooms"), StatusCode::METHOD_NOT_ALLOWED);
+        count("GET", None, StatusCode::NOT_FOUND);
+        let text = metrics.render();
+        for line in [
+            "causeway_api_requests_total{route=\"POST /v1/rooms\",class=\"2xx\"} 1",
+            "causeway_api_requests_total{route=\"POST /v1/rooms\",class=\"4xx\"} 1",
+            "causeway_api_requests_total{route=\"other\",class=\"4xx\"} 2",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use causeway_protocol::{Code, FrameDecoder, UserId, encode_frame, wire, wire::query::Query};
 use causeway_replica::read;
+use causeway_replica::view::ViewError;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use crate::core::Core;
@@ -26,8 +27,8 @@ pub async fn serve(core: Arc<Core>, connection: Connection, user: UserId) {
 async fn answer(core: Arc<Core>, user: UserId, mut send: SendStream, mut recv: RecvStream) {
     let frame = match tokio::time::timeout(STREAM_MAX, query(&mut recv)).await {
         Ok(Ok(query)) => read(&core, user, query).await,
-        Ok(Err(detail)) => refusal(None, Code::Malformed, detail),
-        Err(_) => refusal(None, Code::Malformed, "the query did not arrive in time".to_owned()),
+        Ok(Err(detail)) => refusal(detail),
+        Err(_) => refusal("the query did not arrive in time".to_owned()),
     };
     let written = async {
         send.write_chunk(frame).await.ok()?;
@@ -37,6 +38,11 @@ async fn answer(core: Arc<Core>, user: UserId, mut send: SendStream, mut recv: R
     if tokio::time::timeout(STREAM_MAX, written).await.is_err() {
         let _ = send.reset(VarInt::from_u32(0));
     }
+}
+
+/// Of what is no query: every kind of answer has its code and words where a page of history has them.
+fn refusal(detail: String) -> Bytes {
+    encode_frame(&history_refusal(Code::Malformed, detail))
 }
 
 async fn query(recv: &mut RecvStream) -> Result<Query, String> {
@@ -58,42 +64,73 @@ async fn query(recv: &mut RecvStream) -> Result<Query, String> {
 
 /// The answer, as a frame.
 async fn read(core: &Arc<Core>, user: UserId, query: Query) -> Bytes {
-    let kind = query.clone();
-    let Ok(permit) = core.reads.clone().acquire_owned().await else {
-        return refusal(Some(&kind), Code::ShuttingDown, "the site is shutting down".to_owned());
-    };
+    match query {
+        Query::History(ask) => encode_frame(&history(core, user, ask).await),
+        Query::Members(ask) => {
+            let page = off_thread(core, move |site| site.members(&user, &ask)).await;
+            encode_frame(&page.unwrap_or_else(|(code, detail)| {
+                let code = code.number();
+                wire::MembersPage { code, detail, ..Default::default() }
+            }))
+        }
+        Query::Readers(ask) => {
+            let page = off_thread(core, move |site| site.readers(&user, &ask)).await;
+            encode_frame(&page.unwrap_or_else(|(code, detail)| {
+                let code = code.number();
+                wire::ReadersPage { code, detail, ..Default::default() }
+            }))
+        }
+    }
+}
+
+/// A page of history. A refusal is a page with a code.
+pub async fn history(core: &Arc<Core>, user: UserId, ask: wire::HistoryRequest) -> wire::HistoryPage {
+    let page = off_thread(core, move |site| site.history(&user, &ask)).await;
+    page.unwrap_or_else(|(code, detail)| history_refusal(code, detail))
+}
+
+fn history_refusal(code: Code, detail: String) -> wire::HistoryPage {
+    wire::HistoryPage { code: code.number(), detail, ..Default::default() }
+}
+
+/// Reads where waiting for the disk harms nobody.
+async fn off_thread<T: Send + 'static>(
+    core: &Arc<Core>,
+    job: impl FnOnce(&Core) -> Result<T, ViewError> + Send + 'static,
+) -> Result<T, (Code, String)> {
+    let shutting_down = || (Code::ShuttingDown, "the site is shutting down".to_owned());
+    let permit = core.reads.clone().acquire_owned().await.map_err(|_| shutting_down())?;
     let job = tokio::task::spawn_blocking({
         let core = core.clone();
         move || {
             let start = Instant::now();
-            let (store, published, shards) = (&core.store, &core.published, core.config.shards);
-            let frame = match &query {
-                Query::History(ask) => read::history(store, published, shards, &user, ask).map(|a| encode_frame(&a)),
-                Query::Members(ask) => read::members(store, published, shards, &user, ask).map(|a| encode_frame(&a)),
-                Query::Readers(ask) => read::readers(store, published, shards, &user, ask).map(|a| encode_frame(&a)),
-            };
+            let answer = job(&core);
             core.metrics.reads.increment(1);
             core.metrics.read_seconds.record(start.elapsed().as_secs_f64());
             drop(permit);
-            frame
+            answer
         }
     });
     match job.await {
-        Ok(Ok(frame)) => frame,
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(e)) => {
             tracing::error!("answering a query failed: {e}");
-            refusal(Some(&kind), Code::NotReady, "storage cannot be read: use another site".to_owned())
+            Err((Code::NotReady, "storage cannot be read: use another site".to_owned()))
         }
-        Err(_) => refusal(Some(&kind), Code::ShuttingDown, "the site is shutting down".to_owned()),
+        Err(_) => Err(shutting_down()),
     }
 }
 
-/// A refusal of the kind that the query's answer has.
-fn refusal(query: Option<&Query>, code: Code, detail: String) -> Bytes {
-    let code = code.number();
-    match query {
-        None | Some(Query::History(_)) => encode_frame(&wire::HistoryPage { code, detail, ..Default::default() }),
-        Some(Query::Members(_)) => encode_frame(&wire::MembersPage { code, detail, ..Default::default() }),
-        Some(Query::Readers(_)) => encode_frame(&wire::ReadersPage { code, detail, ..Default::default() }),
+impl Core {
+    fn history(&self, user: &UserId, ask: &wire::HistoryRequest) -> Result<wire::HistoryPage, ViewError> {
+        read::history(&self.store, &self.published, self.config.shards, user, ask)
+    }
+
+    fn members(&self, user: &UserId, ask: &wire::MembersRequest) -> Result<wire::MembersPage, ViewError> {
+        read::members(&self.store, &self.published, self.config.shards, user, ask)
+    }
+
+    fn readers(&self, user: &UserId, ask: &wire::ReadersRequest) -> Result<wire::ReadersPage, ViewError> {
+        read::readers(&self.store, &self.published, self.config.shards, user, ask)
     }
 }

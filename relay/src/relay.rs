@@ -21,7 +21,7 @@ use crate::shard_input::{ShardInboxes, ThreadInput};
 use crate::shard_thread::ShardThread;
 use crate::tls::{Identity, Side, TlsError, side_of};
 use crate::tokens::{TokenKeys, TokenKeysError};
-use crate::{admin, link, session, transport};
+use crate::{admin, api, link, session, transport};
 
 /// TLS handshakes at a time. Each costs a signature; more would only make all of them slower.
 const HANDSHAKES_MAX: usize = 1_024;
@@ -79,6 +79,7 @@ pub struct RelayHandle {
     core: Arc<Core>,
     endpoint: Endpoint,
     admin_address: SocketAddr,
+    api_address: Option<SocketAddr>,
     listen_address: SocketAddr,
     tasks: JoinSet<()>,
     links: JoinSet<()>,
@@ -101,6 +102,14 @@ impl Relay {
         let admin_error = |reason| StartError::Listen { field: "admin_listen", address: config.admin_listen, reason };
         let admin_listener = TcpListener::bind(config.admin_listen).await.map_err(admin_error)?;
         let admin_address = admin_listener.local_addr().map_err(admin_error)?;
+
+        let api_listener = match &config.api {
+            Some(api) => Some(listen_for_api(api.listen).await?),
+            None => None,
+        };
+        let api_address = api_listener.as_ref().map(|(_, address)| *address);
+        // Plain HTTP where nobody needs a token.
+        let api_tls = token_keys.as_ref().map(|_| api::tls_acceptor(&identity)).transpose()?;
 
         // A new one at every start, whatever the store holds: sequence numbers are never issued twice.
         let incarnation =
@@ -138,6 +147,10 @@ impl Relay {
         let mut tasks = JoinSet::new();
         tasks.spawn(admin::serve(core.clone(), admin_listener));
         tasks.spawn(upkeep(core.clone()));
+        if let (Some(config), Some((listener, _))) = (core.config.api.clone(), api_listener) {
+            let api = api::Api::new(core.clone(), config, token_keys.clone());
+            tasks.spawn(api::accept(api, listener, api_tls));
+        }
         if let Some(keys) = token_keys {
             core.metrics.token_keys.set(keys.count() as f64);
             tasks.spawn(follow_token_keys(core.clone(), keys));
@@ -153,11 +166,12 @@ impl Relay {
             name = core.config.site_name,
             listen = %listen_address,
             admin = %admin_address,
+            api = api_address.map(tracing::field::display),
             ?provenance,
             "listening"
         );
         core.note_ready();
-        Ok(RelayHandle { core, endpoint, admin_address, listen_address, tasks, links, threads, commits })
+        Ok(RelayHandle { core, endpoint, admin_address, api_address, listen_address, tasks, links, threads, commits })
     }
 }
 
@@ -170,6 +184,11 @@ impl RelayHandle {
     /// Where the admin server answers.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Where the API answers, if there is one.
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api_address
     }
 
     /// This start's origin.
@@ -269,6 +288,13 @@ fn listen(address: SocketAddr, server: quinn::ServerConfig) -> Result<Endpoint, 
     let socket = transport::bind(address).map_err(listen_error)?;
     let runtime = Arc::new(quinn::TokioRuntime);
     Endpoint::new(transport::endpoint_config(), Some(server), socket, runtime).map_err(listen_error)
+}
+
+async fn listen_for_api(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen_error = |reason| StartError::Listen { field: "api_listen", address, reason };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
+    Ok((listener, bound))
 }
 
 /// Recovering a store reads its log: not on an async thread.

@@ -33,6 +33,18 @@ pub struct Settings {
     /// TCP address of the admin HTTP server, loopback only, IP:PORT
     #[arg(long, env = "CAUSEWAY_ADMIN_LISTEN")]
     pub admin_listen: Option<String>,
+    /// TCP address of the HTTP API for back ends, IP:PORT; HTTPS, or plain HTTP with `dev` [default: no API]
+    #[arg(long, env = "CAUSEWAY_API_LISTEN")]
+    pub api_listen: Option<String>,
+    /// Connections to the API at a time [default: 256]
+    #[arg(long, env = "CAUSEWAY_API_CONNECTIONS_MAX")]
+    pub api_connections_max: Option<i64>,
+    /// Ms that one call of the API may take [default: 10000]
+    #[arg(long, env = "CAUSEWAY_API_TIMEOUT_MS")]
+    pub api_timeout_ms: Option<i64>,
+    /// Ms that a call with `wait=replicated` waits for a second site [default: 2000]
+    #[arg(long, env = "CAUSEWAY_API_WAIT_MS")]
+    pub api_wait_ms: Option<i64>,
     /// Accept clients without tokens, instead of `token_keys`; only on loopback addresses
     #[arg(long, env = "CAUSEWAY_DEV", num_args = 0..=1, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
@@ -138,6 +150,10 @@ impl Settings {
             listen: self.listen.or(base.listen),
             advertise: self.advertise.or(base.advertise),
             admin_listen: self.admin_listen.or(base.admin_listen),
+            api_listen: self.api_listen.or(base.api_listen),
+            api_connections_max: self.api_connections_max.or(base.api_connections_max),
+            api_timeout_ms: self.api_timeout_ms.or(base.api_timeout_ms),
+            api_wait_ms: self.api_wait_ms.or(base.api_wait_ms),
             dev: self.dev.or(base.dev),
             token_keys: self.token_keys.or(base.token_keys),
             token_issuer: self.token_issuer.or(base.token_issuer),

@@ -112,6 +112,18 @@ impl Identity {
         config.try_into().map_err(rustls_error)
     }
 
+    /// For the HTTP API. Its clients show tokens, no certificates.
+    pub fn https(&self) -> Result<rustls::ServerConfig, TlsError> {
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .map_err(rustls_error)?
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(rustls_error)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
     /// For dialing another site.
     pub fn peer_client(&self) -> Result<QuicClientConfig, TlsError> {
         let mut config = rustls::ClientConfig::builder_with_provider(provider())

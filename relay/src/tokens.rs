@@ -64,6 +64,18 @@ struct Claims {
     /// Seconds since the Unix epoch; fractions are allowed.
     exp: f64,
     nbf: Option<f64>,
+    /// Anything else than `true` is as good as absent.
+    #[serde(default)]
+    causeway_service: serde_json::Value,
+}
+
+/// What a token says of who sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// To whom, and until when.
+    pub grant: Grant,
+    /// Whether it is a back end's that may act as any user, over the API.
+    pub is_service: bool,
 }
 
 impl TokenKeys {
@@ -136,8 +148,9 @@ impl TokenKeys {
     }
 }
 
-impl Tokens for TokenKeys {
-    fn check(&self, wall_ms: u64, token: &str) -> Result<Grant, (Code, String)> {
+impl TokenKeys {
+    /// What a token says. A refusal's words never quote it.
+    pub fn bearer(&self, wall_ms: u64, token: &str) -> Result<Bearer, (Code, String)> {
         let refused = |words: &str| (Code::Unauthenticated, format!("the token is refused: {words}"));
         let claims = self.claims(token).map_err(|words| refused(&words))?;
         let leeway_ms = self.config.leeway.as_millis() as f64;
@@ -150,7 +163,14 @@ impl Tokens for TokenKeys {
             return Err((Code::TokenExpired, "the token has expired: come again with a newer one".to_owned()));
         }
         let user = UserId::new(&claims.sub).map_err(|e| refused(&format!("`sub` is no user: {e}")))?;
-        Ok(Grant { user, until_ms })
+        let is_service = claims.causeway_service == serde_json::Value::Bool(true);
+        Ok(Bearer { grant: Grant { user, until_ms }, is_service })
+    }
+}
+
+impl Tokens for TokenKeys {
+    fn check(&self, wall_ms: u64, token: &str) -> Result<Grant, (Code, String)> {
+        self.bearer(wall_ms, token).map(|bearer| bearer.grant)
     }
 }
 

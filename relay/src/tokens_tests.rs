@@ -163,6 +163,18 @@ fn claims_are_checked_and_named() {
 }
 
 #[test]
+fn a_service_is_what_says_so_and_nothing_else() {
+    let issuer = ed25519("a");
+    let keys = keys_of(&[&issuer.jwk]);
+    let is_service = |claims: &Value| keys.bearer(NOW_MS, &issuer.sign(None, claims)).expect("good").is_service;
+    assert!(!is_service(&good_claims()));
+    assert!(is_service(&with(|c| c["causeway_service"] = json!(true))));
+    for other in [json!(false), json!("true"), json!(1), json!(null), json!([true])] {
+        assert!(!is_service(&with(|c| c["causeway_service"] = other.clone())), "{other}");
+    }
+}
+
+#[test]
 fn what_is_no_token_is_refused() {
     let keys = keys_of(&[&ed25519("a").jwk]);
     for token in ["x", "..", "a.b.c", "\u{0}\u{0}", &"=".repeat(5_000)] {

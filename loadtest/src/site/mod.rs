@@ -117,6 +117,8 @@ pub struct Site {
     pub listen: SocketAddr,
     /// Its admin pages.
     pub admin: SocketAddr,
+    /// Its HTTP API.
+    pub api: SocketAddr,
     /// Where clients reach it.
     pub advertised: SocketAddr,
     /// Its database.
@@ -278,16 +280,21 @@ impl Cluster {
 fn free_sites(config: &ClusterConfig) -> std::io::Result<Vec<Site>> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let taken = (0..config.sites)
-        .map(|_| Ok((std::net::UdpSocket::bind(any)?, std::net::TcpListener::bind(any)?)))
+        .map(|_| {
+            let tcp = || std::net::TcpListener::bind(any);
+            Ok((std::net::UdpSocket::bind(any)?, tcp()?, tcp()?))
+        })
         .collect::<std::io::Result<Vec<_>>>()?;
-    let site = |(i, (udp, tcp)): (usize, &(std::net::UdpSocket, std::net::TcpListener))| {
+    type Taken = (std::net::UdpSocket, std::net::TcpListener, std::net::TcpListener);
+    let site = |(i, (udp, admin, api)): (usize, &Taken)| {
         let name = NAMES[i].to_owned();
-        let (listen, admin) = (udp.local_addr()?, tcp.local_addr()?);
+        let (listen, admin, api) = (udp.local_addr()?, admin.local_addr()?, api.local_addr()?);
         let at = |suffix: &str| config.dir.join(format!("{name}{suffix}"));
         Ok(Site {
             number: i as u16 + 1,
             listen,
             admin,
+            api,
             advertised: listen,
             data_dir: at(""),
             log: at(".log"),
@@ -320,6 +327,7 @@ fn relay_config(
         listen: site.listen,
         advertise: site.advertised,
         admin: site.admin,
+        api: site.api,
         certs: certs.to_owned(),
         peers: sites.iter().enumerate().filter(|(j, _)| *j != i).map(peer).collect(),
         extra: config.extra.clone(),

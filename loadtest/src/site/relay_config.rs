@@ -32,6 +32,8 @@ pub struct RelayConfig {
     pub advertise: SocketAddr,
     /// Its admin pages.
     pub admin: SocketAddr,
+    /// Its HTTP API.
+    pub api: SocketAddr,
     /// Where `dev-certs` wrote to.
     pub certs: PathBuf,
     /// The other sites.
@@ -54,6 +56,7 @@ impl RelayConfig {
             format!("listen = \"{}\"", self.listen),
             format!("advertise = [\"{}\"]", self.advertise),
             format!("admin_listen = \"{}\"", self.admin),
+            format!("api_listen = \"{}\"", self.api),
             "dev = true".to_owned(),
             format!("ca = {}", quoted(&self.certs.join("ca.pem").to_string_lossy())),
             format!("cert = {}", quoted(&cert.to_string_lossy())),
@@ -114,6 +117,7 @@ mod tests {
             listen: addr,
             advertise: addr,
             admin: addr,
+            api: addr,
             certs: "/tmp/c".into(),
             peers: vec![PeerConfig { site: 2, name: "busan".into(), address: addr, advertise: addr }],
             extra: vec!["threads = 1".into()],

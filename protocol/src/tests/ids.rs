@@ -143,3 +143,14 @@ fn a_logged_body_shows_no_word_of_it() {
     let event = wire::Op { header: Default::default(), body: None };
     assert_eq!(format!("{body:?} {:?}", event.body), "Body(\"text/plain\", 6 bytes) None");
 }
+
+#[test]
+fn a_request_id_is_read_as_it_is_written() {
+    let id = RequestId { stamp: Stamp(0x0189_0a5d_ac96_74bf), device: DeviceId(0x0f) };
+    let text = "01890a5dac9674bf000000000000000f";
+    assert_eq!((id.to_string().as_str(), RequestId::parse(text)), (text, Ok(id)));
+    assert_eq!(RequestId::parse(&text.to_uppercase()), Ok(id));
+    for bad in ["", "0", "+1890a5dac9674bf000000000000000f", "g1890a5dac9674bf000000000000000f"] {
+        assert!(RequestId::parse(bad).is_err(), "{bad}");
+    }
+}

@@ -7,9 +7,11 @@ use causeway_client::{Client, Config, ConnectError, Connector, Event, SiteConfig
 use causeway_protocol::Code;
 use causeway_relay::{Relay, RelayHandle, Settings};
 
+use crate::api_client::Caller;
 use crate::system::{in_time, relay_bin};
 
-struct Site {
+/// One site that wants tokens, in this process.
+pub struct Site {
     relay: RelayHandle,
     connector: Connector,
     dir: tempfile::TempDir,
@@ -29,12 +31,12 @@ fn certs(dir: &Path) -> String {
 
 impl Site {
     /// One that wants tokens.
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let certs = certs(dir.path());
         let toml = format!(
             "site = 1\ncluster = \"tokens\"\nshards = 4\ndata_dir = {:?}\nlisten = \"127.0.0.1:0\"\n\
-             admin_listen = \"127.0.0.1:0\"\nca = \"{certs}/ca.pem\"\ncert = \"{certs}/site-1.pem\"\n\
+             admin_listen = \"127.0.0.1:0\"\napi_listen = \"127.0.0.1:0\"\nca = \"{certs}/ca.pem\"\ncert = \"{certs}/site-1.pem\"\n\
              key = \"{certs}/site-1.key\"\ntoken_keys = \"{certs}/jwks.json\"\ntoken_issuer = \"causeway-dev\"\n\
              token_audience = \"causeway\"\ntoken_leeway_s = 0\n",
             dir.path().join("data")
@@ -46,9 +48,29 @@ impl Site {
         Self { relay, connector: Connector::new(roots).unwrap(), dir }
     }
 
-    fn mint(&self, user: &str, more: &[&str]) -> String {
+    pub fn mint(&self, user: &str, more: &[&str]) -> String {
         let key = self.dir.path().join("certs/token.key").display().to_string();
         relay(&[&["token", "--key", &key, "--user", user], more].concat()).trim().to_owned()
+    }
+
+    /// Its HTTP API, as somebody without a token.
+    pub fn api(&self) -> Caller {
+        let roots = Connector::roots_of_pem(&std::fs::read(self.dir.path().join("certs/ca.pem")).unwrap()).unwrap();
+        Caller::tls(self.relay.api_address().expect("an API"), roots)
+    }
+
+    /// Waits until the metrics have a line.
+    pub async fn until_metric(&self, line: &str) {
+        let there = async {
+            while !self.relay.metrics().lines().any(|found| found == line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        in_time(line, there).await;
+    }
+
+    pub async fn stop(self) {
+        self.relay.shutdown().await.unwrap();
     }
 
     fn config(&self, user: &str, token: &str) -> Config {
@@ -71,7 +93,7 @@ impl Site {
     }
 
     /// Waits until a token is good no more.
-    async fn has_ended(&self, user: &str, token: &str) {
+    pub async fn has_ended(&self, user: &str, token: &str) {
         let ended = async { while self.connect(user, token).await.is_ok() {} };
         in_time("the token ends", ended).await;
         assert_eq!(self.refusal(user, token).await.0, Code::TokenExpired.number());

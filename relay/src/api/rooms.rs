@@ -1,0 +1,59 @@
+//! Rooms: made, named, joined, left.
+
+use axum::response::Response;
+use causeway_protocol::{wire, wire::request::Kind};
+use serde::Deserialize;
+
+use super::extract::{Body, Place, Room};
+use super::problem::Problem;
+use super::submit::Change;
+
+/// The room of a path.
+#[derive(Deserialize)]
+pub struct InRoom {
+    pub room: Room,
+}
+
+/// A new room.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRoom {
+    name: String,
+    #[serde(default)]
+    open: bool,
+    #[serde(default)]
+    channel: bool,
+}
+
+/// A room's name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Name {
+    name: String,
+}
+
+/// Makes a room.
+pub async fn create(change: Change, Body(new): Body<NewRoom>) -> Result<Response, Problem> {
+    let NewRoom { name, open, channel } = new;
+    let room = change.new_room();
+    change.carry_out(room, Kind::Create(wire::Create { name, open, channel }), None).await
+}
+
+/// Names it anew.
+pub async fn set_name(
+    change: Change,
+    Place(place): Place<InRoom>,
+    Body(Name { name }): Body<Name>,
+) -> Result<Response, Problem> {
+    change.carry_out(place.room.0, Kind::SetName(wire::SetName { name }), None).await
+}
+
+/// Joins it.
+pub async fn join(change: Change, Place(place): Place<InRoom>) -> Result<Response, Problem> {
+    change.carry_out(place.room.0, Kind::Join(wire::Join {}), None).await
+}
+
+/// Leaves it.
+pub async fn leave(change: Change, Place(place): Place<InRoom>) -> Result<Response, Problem> {
+    change.carry_out(place.room.0, Kind::Leave(wire::Leave {}), None).await
+}
