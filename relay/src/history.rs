@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use causeway_protocol::{Code, FrameDecoder, UserId, encode_frame, wire};
+use causeway_protocol::{Code, FrameDecoder, Message, UserId, encode_frame, limits, wire};
 use causeway_replica::read;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use crate::core::Core;
+use crate::rates::Visitor;
 
 /// A request is a room, a place and two numbers.
 const REQUEST_BYTES_MAX: usize = 1 << 10;
@@ -16,15 +17,19 @@ const STREAM_MAX: Duration = Duration::from_secs(10);
 
 /// Answers a client's history requests until its connection ends. How many run at a time is bounded by the
 /// streams that the connection allows.
-pub async fn serve(core: Arc<Core>, connection: Connection, user: UserId) {
+pub async fn serve(core: Arc<Core>, connection: Connection, user: UserId, visitor: Arc<Visitor>) {
+    // Bounded by the connection's life, as the visitor is.
     while let Ok((send, recv)) = connection.accept_bi().await {
-        tokio::spawn(answer(core.clone(), user.clone(), send, recv));
+        tokio::spawn(answer(core.clone(), user.clone(), visitor.clone(), send, recv));
     }
 }
 
-async fn answer(core: Arc<Core>, user: UserId, mut send: SendStream, mut recv: RecvStream) {
+async fn answer(core: Arc<Core>, user: UserId, visitor: Arc<Visitor>, mut send: SendStream, mut recv: RecvStream) {
     let page = match tokio::time::timeout(STREAM_MAX, request(&mut recv)).await {
-        Ok(Ok(request)) => page(&core, user, request).await,
+        Ok(Ok(request)) => match check(&core, &visitor, &request) {
+            Ok(()) => page(&core, user, request).await,
+            Err(refusal) => refusal,
+        },
         Ok(Err(detail)) => refusal(Code::Malformed, detail),
         Err(_) => refusal(Code::Malformed, "the request did not arrive in time".to_owned()),
     };
@@ -53,6 +58,23 @@ async fn request(recv: &mut RecvStream) -> Result<wire::HistoryRequest, String> 
         }
         decoder.push(&chunk.bytes);
     }
+}
+
+/// Whether the site's limits allow a request.
+fn check(core: &Core, visitor: &Visitor, request: &wire::HistoryRequest) -> Result<(), wire::HistoryPage> {
+    let bytes = request.encoded_len() as u64;
+    visitor.ask(core.clock.now().mono_ms, bytes).map_err(|over| {
+        core.metrics.limited(over.setting);
+        refusal(Code::Busy, over.to_string())
+    })?;
+    let max = core.config.limits.history_page_max;
+    // What is beyond the protocol's own limit is told so later.
+    if (max + 1..=limits::HISTORY_PAGE_MAX).contains(&request.limit) {
+        core.metrics.limited("history_page_max");
+        let detail = format!("limit is {}, a page has at most {max} (`history_page_max`): ask for less", request.limit);
+        return Err(refusal(Code::TooLarge, detail));
+    }
+    Ok(())
 }
 
 async fn page(core: &Arc<Core>, user: UserId, request: wire::HistoryRequest) -> wire::HistoryPage {

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use causeway_protocol::{Code, Message, RequestId, RoomId, UserId, Vector, limits, wire};
 
 use super::merge::{Merge, OpAt};
-use super::rooms::{is_known, is_member};
+use super::rooms::is_member;
 use super::rows::{as_durable, broken, covered, covered_dot, decode, get, request, shows};
+use super::seen::seen;
 use super::{Durables, row_event};
 use crate::key::{Key, prefix_range};
+use crate::rights;
 use crate::view::{Cf, View, ViewError};
 
 /// Where counting unread messages stops.
@@ -48,9 +50,9 @@ pub fn history(
     }
     let durable = durables.durable(shard);
     if !is_member(view, &durable, &room, user)? {
-        return Ok(match is_known(view, &durable, &room)? {
-            true => refusal(Code::NotPermitted, "you are not a member of the room: join it"),
-            false => refusal(Code::UnknownRoom, "room is not known here: it may be at another site"),
+        return Ok(match seen(view, &durable, &room, user)? {
+            Some(words) => refusal(Code::NotPermitted, &words),
+            None => refusal(Code::UnknownRoom, rights::UNSEEN),
         });
     }
     let mut page = page(view, &durable, &room, request)?;

@@ -8,6 +8,7 @@ mod history;
 mod merge;
 mod rooms;
 mod rows;
+mod seen;
 mod since;
 
 use std::sync::Arc;

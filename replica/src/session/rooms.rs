@@ -242,11 +242,13 @@ impl Room {
             return Ok(0);
         }
         let durable = site.durables.durable(shard);
+        // Each time, not only the first: word of a kick or a ban may still be on its way, and what was accepted after
+        // it must not be read. The durable vector is older than this look.
+        if !read::is_member(site.view, &durable, id, site.user)? {
+            self.stage = Stage::Unsure;
+            return Ok(0);
+        }
         if self.fresh {
-            if !read::is_member(site.view, &durable, id, site.user)? {
-                self.stage = Stage::Unsure;
-                return Ok(0);
-            }
             out.push(frames::room_opened(id, read::room_face(site.view, &durable, id)?));
             self.fresh = false;
             if read::is_far_behind(site.view, id, &durable, &self.cursor, site.config.limits.resume_ops_max)? {
