@@ -30,6 +30,7 @@ impl Host {
             sites: sites.to_vec(),
             must_catch_up: false,
             log_bytes_max: u64::MAX,
+            user_rooms_max: usize::MAX,
         };
         let rows = MemView::default();
         let shard = Shard::open(config, &rows, now()).expect("memory does not fail");

@@ -11,7 +11,7 @@ pub enum FrameError {
     TooLong {
         /// What the prefix says.
         got: usize,
-        /// [`limits::FRAME_BYTES_MAX`].
+        /// [`limits::FRAME_BYTES_MAX`], or what [`FrameDecoder::set_max`] said.
         max: usize,
     },
     /// The stream ended within a frame.
@@ -52,12 +52,24 @@ pub fn encode_frame_into(message: &impl Message, out: &mut BytesMut) {
 }
 
 /// Cuts a byte stream into frames. Holds at most one incomplete frame and what one read brought.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct FrameDecoder {
     buffer: BytesMut,
+    max: usize,
+}
+
+impl Default for FrameDecoder {
+    fn default() -> Self {
+        Self { buffer: BytesMut::new(), max: limits::FRAME_BYTES_MAX }
+    }
 }
 
 impl FrameDecoder {
+    /// Takes frames up to this length from now on, if that is below the limit.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max.min(limits::FRAME_BYTES_MAX);
+    }
+
     /// Takes what a read brought.
     pub fn push(&mut self, chunk: &[u8]) {
         self.buffer.extend_from_slice(chunk);
@@ -72,8 +84,8 @@ impl FrameDecoder {
     pub fn next_payload(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some(prefix) = self.buffer.first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_be_bytes(*prefix) as usize;
-        if len > limits::FRAME_BYTES_MAX {
-            return Err(FrameError::TooLong { got: len, max: limits::FRAME_BYTES_MAX });
+        if len > self.max {
+            return Err(FrameError::TooLong { got: len, max: self.max });
         }
         if self.buffer.len() < 4 + len {
             return Ok(None);

@@ -18,6 +18,9 @@ pub const SYMBOL_BYTES_MAX: usize = 64;
 pub const EDITS_PER_MESSAGE_MAX: usize = 1_000;
 /// A token, bytes.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
+/// The first hello of a connection, as a frame, bytes: what it can make a site hold before it is authenticated. A client
+/// with more cursors says hello as a standby first, and once more with them.
+pub const HELLO_BYTES_MAX: usize = 24 << 10;
 /// A content type, bytes.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
 /// The salt of a body, bytes.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use causeway_protocol::{Hash16, SiteId, hash16, limits};
 
+use crate::limits::Limits;
 use crate::settings::{PeerSettings, Settings};
 
 /// What keeps a configuration from being used.
@@ -118,6 +119,7 @@ pub struct Config {
     pub sessions_max: usize,
     pub session_queue_bytes: usize,
     pub reads_max: usize,
+    pub limits: Limits,
     pub log_bytes_max: u64,
     pub block_cache_bytes: usize,
     pub shutdown_grace: Duration,
@@ -152,6 +154,7 @@ impl Config {
         let threads = (cores / 2).max(1);
         let tokens = tokens(&s)?;
         let api = api(&s, tokens.is_none())?;
+        let site_limits = Limits::from_settings(&s)?;
         let site = site_id("site", required(s.site, "site", "write site = 1")?)?;
         let site_name = s.site_name.unwrap_or_else(|| format!("site-{site}"));
         check_text("site_name", &site_name, SITE_NAME_BYTES_MAX)?;
@@ -204,6 +207,7 @@ impl Config {
                 1 << 30,
             )? as usize,
             reads_max: ranged("reads_max", s.reads_max, (2 * cores).max(4), 1, THREADS_MAX)? as usize,
+            limits: site_limits,
             log_bytes_max: ranged("log_bytes_max", s.log_bytes_max, LOG_BYTES_DEFAULT, 1 << 16, 1 << 50)? as u64,
             block_cache_bytes: ranged(
                 "block_cache_bytes",
@@ -236,7 +240,13 @@ fn required<T>(value: Option<T>, field: &'static str, fix: &'static str) -> Resu
     value.ok_or(ConfigError::Missing { field, fix })
 }
 
-fn ranged(field: &'static str, value: Option<i64>, default: i64, min: i64, max: i64) -> Result<i64, ConfigError> {
+pub(crate) fn ranged(
+    field: &'static str,
+    value: Option<i64>,
+    default: i64,
+    min: i64,
+    max: i64,
+) -> Result<i64, ConfigError> {
     let value = value.unwrap_or(default);
     if (min..=max).contains(&value) { Ok(value) } else { Err(invalid(field, value, format!("use {min} to {max}"))) }
 }

@@ -17,6 +17,7 @@ use crate::link::Links;
 use crate::mail::{Directory, Live, Note};
 use crate::metric_definitions::Metrics;
 use crate::published::Published;
+use crate::rates::Users;
 use crate::shard_input::{ShardInboxes, ThreadInput};
 
 /// One relay's shared state. Everything in it is safe to use from any thread; no lock is held across an await.
@@ -45,6 +46,8 @@ pub struct Core {
     pub rooms: Registry<RoomId, Live>,
     /// User -> the sessions that are the user's.
     pub users: Registry<UserId, Note>,
+    /// What each connected user may ask for.
+    pub visitors: Arc<Users>,
     /// The links to the other sites.
     pub links: Links,
     /// One permit a read that may touch the disk.
@@ -85,6 +88,7 @@ impl Core {
             directory: Directory::default(),
             rooms: Registry::new(),
             users: Registry::new(),
+            visitors: Arc::default(),
             links: Links::new(&config),
             reads: Arc::new(Semaphore::new(config.reads_max)),
             session_permits: Arc::new(Semaphore::new(config.sessions_max)),

@@ -86,6 +86,22 @@ definitions! {
     counter sessions_unauthenticated "causeway_sessions_unauthenticated_total" Count
         "Sessions closed for want of a good token: none, a bad one, one that ended, or no hello in time.";
     gauge token_keys "causeway_token_keys" Count "Keys that clients' tokens are checked with; 0 under --dev.";
+    counter handshakes_retried "causeway_handshakes_retried_total" Count
+        "Connections that had to validate their address by a QUIC Retry first.";
+    counter handshakes_busy "causeway_handshakes_busy_total" Count
+        "Connections refused because as many handshakes are under way as this node takes.";
+    counter limited_handshakes "causeway_limited_handshakes_total" Count "Refused by `handshakes_per_s`.";
+    counter limited_source_handshakes "causeway_limited_source_handshakes_total" Count "Refused by `source_handshakes_per_s`.";
+    counter limited_user_connections "causeway_limited_user_connections_total" Count "Refused by `user_connections_max`.";
+    counter limited_connection_requests "causeway_limited_connection_requests_total" Count "Refused by `connection_requests_per_s`.";
+    counter limited_connection_bytes "causeway_limited_connection_bytes_total" Count "Refused by `connection_bytes_per_s`.";
+    counter limited_user_requests "causeway_limited_user_requests_total" Count "Refused by `user_requests_per_s`.";
+    counter limited_user_bytes "causeway_limited_user_bytes_total" Count "Refused by `user_bytes_per_s`.";
+    counter limited_in_flight_bytes "causeway_limited_in_flight_bytes_total" Count "Refused by `connection_in_flight_bytes_max`.";
+    counter limited_body_bytes "causeway_limited_body_bytes_total" Count "Refused by `body_bytes_max`.";
+    counter limited_frame_bytes "causeway_limited_frame_bytes_total" Count "Refused by `frame_bytes_max`.";
+    counter limited_history_page "causeway_limited_history_page_total" Count "Refused by `history_page_max`.";
+    gauge rooms_limited "causeway_limited_user_rooms" Count "Joins and new rooms refused by `user_rooms_max`, since the start.";
     counter submits "causeway_submits_total" Count "Requests handed to shards.";
     counter accepted "causeway_accepted_total" Count "Requests acknowledged as stored (resends too).";
     counter refused "causeway_refused_total" Count "Requests refused.";
@@ -147,6 +163,25 @@ impl Metrics {
     /// All of them in Prometheus' text format.
     pub fn render(&self) -> String {
         self.handle.render()
+    }
+
+    /// Counts a refusal by a limit, named by its setting.
+    pub fn limited(&self, setting: &str) {
+        let counter = match setting {
+            "handshakes_per_s" => &self.limited_handshakes,
+            "source_handshakes_per_s" => &self.limited_source_handshakes,
+            "user_connections_max" => &self.limited_user_connections,
+            "connection_requests_per_s" => &self.limited_connection_requests,
+            "connection_bytes_per_s" => &self.limited_connection_bytes,
+            "user_requests_per_s" => &self.limited_user_requests,
+            "user_bytes_per_s" => &self.limited_user_bytes,
+            "connection_in_flight_bytes_max" => &self.limited_in_flight_bytes,
+            "body_bytes_max" => &self.limited_body_bytes,
+            "frame_bytes_max" => &self.limited_frame_bytes,
+            "history_page_max" => &self.limited_history_page,
+            _ => return,
+        };
+        counter.increment(1);
     }
 
     /// Folds what the histograms have collected. Without it they grow; call it every few seconds.

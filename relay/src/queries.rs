@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use causeway_protocol::{Code, FrameDecoder, UserId, encode_frame, wire, wire::query::Query};
+use causeway_protocol::{Code, FrameDecoder, Message, UserId, encode_frame, limits, wire, wire::query::Query};
 use causeway_replica::read;
 use causeway_replica::view::ViewError;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use crate::core::Core;
+use crate::rates::Visitor;
 
 /// A query is a room and some numbers, a name, or the ids of a hundred messages.
 const QUERY_BYTES_MAX: usize = 4 << 10;
@@ -18,17 +19,21 @@ const STREAM_MAX: Duration = Duration::from_secs(10);
 
 /// Answers a client's queries until its connection ends. How many run at a time is bounded by the
 /// streams that the connection allows.
-pub async fn serve(core: Arc<Core>, connection: Connection, user: UserId) {
+pub async fn serve(core: Arc<Core>, connection: Connection, user: UserId, visitor: Arc<Visitor>) {
+    // Bounded by the connection's life, as the visitor is.
     while let Ok((send, recv)) = connection.accept_bi().await {
-        tokio::spawn(answer(core.clone(), user.clone(), send, recv));
+        tokio::spawn(answer(core.clone(), user.clone(), visitor.clone(), send, recv));
     }
 }
 
-async fn answer(core: Arc<Core>, user: UserId, mut send: SendStream, mut recv: RecvStream) {
+async fn answer(core: Arc<Core>, user: UserId, visitor: Arc<Visitor>, mut send: SendStream, mut recv: RecvStream) {
     let frame = match tokio::time::timeout(STREAM_MAX, query(&mut recv)).await {
-        Ok(Ok(query)) => read(&core, user, query).await,
-        Ok(Err(detail)) => refusal(detail),
-        Err(_) => refusal("the query did not arrive in time".to_owned()),
+        Ok(Ok(query)) => match check(&core, &visitor, &query) {
+            Ok(()) => read(&core, user, query).await,
+            Err((code, detail)) => refusal(code, detail),
+        },
+        Ok(Err(detail)) => refusal(Code::Malformed, detail),
+        Err(_) => refusal(Code::Malformed, "the query did not arrive in time".to_owned()),
     };
     let written = async {
         send.write_chunk(frame).await.ok()?;
@@ -40,9 +45,30 @@ async fn answer(core: Arc<Core>, user: UserId, mut send: SendStream, mut recv: R
     }
 }
 
-/// Of what is no query: every kind of answer has its code and words where a page of history has them.
-fn refusal(detail: String) -> Bytes {
-    encode_frame(&history_refusal(Code::Malformed, detail))
+/// Every kind of answer has its code and words where a page of history has them.
+fn refusal(code: Code, detail: String) -> Bytes {
+    encode_frame(&history_refusal(code, detail))
+}
+
+/// Whether the site's limits allow a query.
+fn check(core: &Core, visitor: &Visitor, query: &Query) -> Result<(), (Code, String)> {
+    let (bytes, limit) = match query {
+        Query::History(ask) => (ask.encoded_len(), ask.limit),
+        Query::Members(ask) => (ask.encoded_len(), ask.limit),
+        Query::Readers(ask) => (ask.encoded_len(), 1),
+    };
+    visitor.ask(core.clock.now().mono_ms, bytes as u64).map_err(|over| {
+        core.metrics.limited(over.setting);
+        (Code::Busy, over.to_string())
+    })?;
+    let max = core.config.limits.history_page_max;
+    // What is beyond the protocol's own limit is told so later.
+    if (max + 1..=limits::HISTORY_PAGE_MAX).contains(&limit) {
+        core.metrics.limited("history_page_max");
+        let detail = format!("limit is {limit}, a page has at most {max} (`history_page_max`): ask for less");
+        return Err((Code::TooLarge, detail));
+    }
+    Ok(())
 }
 
 async fn query(recv: &mut RecvStream) -> Result<Query, String> {
@@ -68,17 +94,11 @@ async fn read(core: &Arc<Core>, user: UserId, query: Query) -> Bytes {
         Query::History(ask) => encode_frame(&history(core, user, ask).await),
         Query::Members(ask) => {
             let page = off_thread(core, move |site| site.members(&user, &ask)).await;
-            encode_frame(&page.unwrap_or_else(|(code, detail)| {
-                let code = code.number();
-                wire::MembersPage { code, detail, ..Default::default() }
-            }))
+            page.map_or_else(|(code, detail)| refusal(code, detail), |page| encode_frame(&page))
         }
         Query::Readers(ask) => {
             let page = off_thread(core, move |site| site.readers(&user, &ask)).await;
-            encode_frame(&page.unwrap_or_else(|(code, detail)| {
-                let code = code.number();
-                wire::ReadersPage { code, detail, ..Default::default() }
-            }))
+            page.map_or_else(|(code, detail)| refusal(code, detail), |page| encode_frame(&page))
         }
     }
 }

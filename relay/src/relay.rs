@@ -13,20 +13,25 @@ use quinn::Endpoint;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::handshakes::{Handshakes, Verdict};
 use crate::session::close_code;
 use crate::shard_input::{ShardInboxes, ThreadInput};
 use crate::shard_thread::ShardThread;
 use crate::tls::{Identity, Side, TlsError, side_of};
+use crate::token_bucket::TokenBucket;
 use crate::tokens::{TokenKeys, TokenKeysError};
 use crate::{admin, api, link, session, transport};
 
 /// TLS handshakes at a time. Each costs a signature; more would only make all of them slower.
 const HANDSHAKES_MAX: usize = 1_024;
-/// One TLS handshake.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// From the first packet to a hello that is answered: longer nobody is here unknown.
+const STRANGER_MAX: Duration = Duration::from_secs(5);
+/// Warnings of handshakes refused, a second.
+const WARNINGS_PER_S: u64 = 1;
 /// How often histograms are folded.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How often a stopping relay looks whether its clients have left.
@@ -332,22 +337,48 @@ fn site_infos(config: &Config, listen_address: SocketAddr) -> Arc<[wire::SiteInf
 
 /// Takes connections until the endpoint closes.
 async fn accept(core: Arc<Core>, endpoint: Endpoint) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let under_way = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let mut handshakes = Handshakes::new(&core.config.limits, core.clock.now().mono_ms);
+    let mut warnings = TokenBucket::new(WARNINGS_PER_S, WARNINGS_PER_S, core.clock.now().mono_ms);
     while let Some(incoming) = endpoint.accept().await {
-        let permit = handshakes.clone().try_acquire_owned();
-        let Some(permit) = permit.ok().filter(|_| !core.is_stopping()) else {
+        if core.is_stopping() {
             core.metrics.sessions_refused.increment(1);
+            incoming.refuse();
+            continue;
+        }
+        let (now_ms, address) = (core.clock.now().mono_ms, incoming.remote_address());
+        let half_open = HANDSHAKES_MAX - under_way.available_permits();
+        match handshakes.judge(now_ms, address.ip(), incoming.remote_address_validated(), half_open) {
+            Verdict::Take => {}
+            Verdict::Retry => {
+                core.metrics.handshakes_retried.increment(1);
+                // Nothing to be done where the address has just been validated otherwise.
+                let _ = incoming.retry();
+                continue;
+            }
+            Verdict::Refuse(over) => {
+                core.metrics.limited(over.setting);
+                if warnings.take(now_ms, 1).is_ok() {
+                    tracing::warn!(%address, "handshakes are refused: {over}");
+                }
+                incoming.refuse();
+                continue;
+            }
+        }
+        let Ok(permit) = under_way.clone().try_acquire_owned() else {
+            core.metrics.handshakes_busy.increment(1);
             incoming.refuse();
             continue;
         };
         let core = core.clone();
+        let deadline = Instant::now() + STRANGER_MAX;
         tokio::spawn(async move {
-            let connection = tokio::time::timeout(HANDSHAKE_MAX, incoming).await;
+            let connection = tokio::time::timeout_at(deadline, incoming).await;
             drop(permit);
             // A handshake that fails has told the other side why.
             let Ok(Ok(connection)) = connection else { return };
             match side_of(&connection) {
-                Some(Side::Client) => session::serve(core, connection).await,
+                Some(Side::Client) => session::serve(core, connection, deadline).await,
                 // Boxed: few connections are links, and each task is as large as its largest branch.
                 Some(Side::Peer) => Box::pin(link::accept(core, connection)).await,
                 None => connection.close(close_code(Code::ProtocolError), b"no protocol was agreed on"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use causeway_mailbox::{Drained, Receiver, Subscriber, queue};
-use causeway_protocol::{Code, FrameDecoder, FrameError, RoomId, ShardId, UserId, wire};
+use causeway_protocol::{Code, FrameDecoder, FrameError, Message, RoomId, ShardId, UserId, limits, wire};
 use causeway_replica::io::{Input, SessionId};
 use causeway_replica::session::{ServerSession, SessionConfig, SessionInput, SessionLimits, SessionOutput};
 use causeway_replica::view::ViewError;
@@ -17,12 +17,13 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
 use crate::core::Core;
+use crate::limits::Over;
 use crate::mail::{Live, Note, live_limits, note_limits};
 use crate::out_queue::OutQueue;
+use crate::rates::Visitor;
 use crate::shard_input::ThreadInput;
+use crate::transport::widen_for_client;
 
-/// From the connection to a hello that is answered.
-const HELLO_MAX: Duration = Duration::from_secs(5);
 /// What a closing session gives its client to take the last words.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// Bytes that one read from storage brings. Two of them fill a client's flow-control window.
@@ -74,6 +75,8 @@ struct Driver {
     notes: Receiver<Note>,
     notes_taken: VecDeque<Note>,
     decoder: FrameDecoder,
+    /// Once the client has said who it is.
+    visitor: Option<Arc<Visitor>>,
     control: OutQueue,
     events: OutQueue,
     /// Shards that may still have answers for this session.
@@ -81,8 +84,8 @@ struct Driver {
     closing: Option<(Code, String)>,
 }
 
-/// Serves a client connection to its end.
-pub async fn serve(core: Arc<Core>, connection: Connection) {
+/// Serves a client connection to its end. A client that has not said who it is by the deadline has to go.
+pub async fn serve(core: Arc<Core>, connection: Connection, deadline: tokio::time::Instant) {
     let Ok(permit) = core.session_permits.clone().try_acquire_owned() else {
         core.metrics.sessions_refused.increment(1);
         connection.close(close_code(Code::Overloaded), b"too many sessions at this site: use another one");
@@ -101,7 +104,11 @@ pub async fn serve(core: Arc<Core>, connection: Connection) {
         shard_count: core.config.shards,
         sites: core.site_infos.clone(),
         admission: core.admission.clone(),
-        limits: SessionLimits::default(),
+        limits: SessionLimits {
+            submit_bytes_max: core.config.limits.connection_in_flight_bytes_max,
+            body_bytes_max: core.config.limits.encoded_body_bytes_max(),
+            ..SessionLimits::default()
+        },
     };
     let mut driver = Box::new(Driver {
         session: Some(Box::new(ServerSession::new(config))),
@@ -114,6 +121,7 @@ pub async fn serve(core: Arc<Core>, connection: Connection) {
         notes,
         notes_taken: VecDeque::new(),
         decoder: FrameDecoder::default(),
+        visitor: None,
         control: OutQueue::default(),
         events: OutQueue::default(),
         shards: BTreeSet::new(),
@@ -121,7 +129,8 @@ pub async fn serve(core: Arc<Core>, connection: Connection) {
         connection,
         core,
     });
-    Box::pin(driver.run()).await;
+    driver.decoder.set_max(limits::HELLO_BYTES_MAX);
+    Box::pin(driver.run(deadline)).await;
     driver.core.directory.remove(id);
     for shard in &driver.shards {
         let ended = ThreadInput::Shard(*shard, Input::SessionEnded(id));
@@ -137,15 +146,15 @@ pub fn close_code(code: Code) -> VarInt {
 }
 
 impl Driver {
-    async fn run(&mut self) {
-        let Ok(Ok((mut control, recv))) = tokio::time::timeout(HELLO_MAX, self.connection.accept_bi()).await else {
+    async fn run(&mut self, deadline: tokio::time::Instant) {
+        let Ok(Ok((mut control, recv))) = tokio::time::timeout_at(deadline, self.connection.accept_bi()).await else {
             self.core.metrics.sessions_refused.increment(1);
             self.connection.close(close_code(Code::Unauthenticated), b"no control stream was opened in time");
             return;
         };
         // Acks do not wait behind a long catch-up.
         let _ = control.set_priority(1);
-        let Err(end) = self.exchange(&mut control, recv).await;
+        let Err(end) = self.exchange(&mut control, recv, deadline).await;
         tracing::debug!(session = self.id.0, "session ended: {end}");
         match end {
             SessionEnd::Closed(code, reason) => {
@@ -156,7 +165,10 @@ impl Driver {
                     }
                     _ => {}
                 }
-                let _ = tokio::time::timeout(LAST_WORDS_MAX, self.last_words(&mut control)).await;
+                // A stranger has been told nothing that it could still be reading.
+                if self.visitor.is_some() {
+                    let _ = tokio::time::timeout(LAST_WORDS_MAX, self.last_words(&mut control)).await;
+                }
                 self.connection.close(close_code(code), reason.as_bytes());
             }
             SessionEnd::Left => self.connection.close(VarInt::from_u32(0), b"bye"),
@@ -184,13 +196,14 @@ impl Driver {
         &mut self,
         control: &mut SendStream,
         mut recv: RecvStream,
+        deadline: tokio::time::Instant,
     ) -> Result<std::convert::Infallible, SessionEnd> {
         let mut events: Option<SendStream> = None;
         let mut read: Option<ReadJob> = None;
         let mut permit: Option<PermitWait> = None;
         let mut chunks: [Bytes; READ_CHUNKS] = Default::default();
         // Until the hello is answered: then until the session's own time.
-        let mut due = Some(Box::pin(tokio::time::sleep(HELLO_MAX)));
+        let mut due = Some(Box::pin(sleep_until(deadline)));
         let mut due_ms = None;
         loop {
             if let Some((code, reason)) = self.closing.take() {
@@ -248,12 +261,38 @@ impl Driver {
             self.decoder.push(&std::mem::take(chunk));
         }
         while self.closing.is_none()
-            && let Some(frame) = self.decoder.next::<wire::ClientFrame>("ClientFrame")?
+            && let Some(frame) = self.next_frame()?
         {
-            self.handle(SessionInput::Frame(frame));
+            let input = match self.ask(&frame) {
+                Ok(()) => SessionInput::Frame(frame),
+                Err(over) => {
+                    self.core.metrics.limited(over.setting);
+                    SessionInput::Limited { frame, detail: over.to_string(), retry_after_ms: over.retry_after_ms }
+                }
+            };
+            self.handle(input);
             self.carry_out().await;
         }
         Ok(())
+    }
+
+    fn next_frame(&mut self) -> Result<Option<wire::ClientFrame>, SessionEnd> {
+        self.decoder.next("ClientFrame").map_err(|e| {
+            let FrameError::TooLong { .. } = e else { return e.into() };
+            self.core.metrics.limited("frame_bytes_max");
+            let limit = match &self.visitor {
+                Some(_) => "`frame_bytes_max`",
+                None => "a first hello's: say hello as a standby first, and once more with the cursors",
+            };
+            SessionEnd::Closed(Code::ProtocolError, format!("{e} ({limit})"))
+        })
+    }
+
+    /// Whether the connection and the user may ask for this much more. A stranger's hello is not counted: the site says
+    /// otherwise how many may come.
+    fn ask(&self, frame: &wire::ClientFrame) -> Result<(), Over> {
+        let Some(visitor) = &self.visitor else { return Ok(()) };
+        visitor.ask(self.core.clock.now().mono_ms, frame.encoded_len() as u64)
     }
 
     async fn take_notes(&mut self, drained: Drained) -> Result<(), SessionEnd> {
@@ -349,7 +388,15 @@ impl Driver {
                 SessionOutput::MarkRead(shard, user, room, vector) => {
                     self.input(shard, Input::MarkRead(user, room, vector)).await;
                 }
-                SessionOutput::Bind(user) => self.bind(user),
+                SessionOutput::Bind(user) => {
+                    if let Err(over) = self.bind(user) {
+                        self.core.metrics.limited(over.setting);
+                        self.closing = Some((Code::Overloaded, over.to_string()));
+                        // The welcome, too.
+                        break;
+                    }
+                }
+                SessionOutput::Limited(setting) => self.core.metrics.limited(setting),
                 SessionOutput::Subscribe(room) => {
                     self.rooms.subscribe(room);
                 }
@@ -367,15 +414,22 @@ impl Driver {
         self.core.inboxes.of(shard).push(ThreadInput::Shard(shard, input)).await;
     }
 
-    fn bind(&mut self, user: UserId) {
+    /// The client has said who it is.
+    fn bind(&mut self, user: UserId) -> Result<(), Over> {
+        let limits = &self.core.config.limits;
+        let visitor = Arc::new(self.core.visitors.connect(&user, limits, self.core.clock.now().mono_ms)?);
+        self.visitor = Some(visitor.clone());
+        self.decoder.set_max(limits.frame_bytes_max);
+        widen_for_client(&self.connection);
         let mut subscriber = self.core.users.subscriber(self.notes.sender());
         subscriber.subscribe(user.clone());
         self.user = Some(subscriber);
-        tokio::spawn(crate::queries::serve(self.core.clone(), self.connection.clone(), user));
+        tokio::spawn(crate::queries::serve(self.core.clone(), self.connection.clone(), user, visitor));
         if let Some(go_away) = self.core.go_away() {
             // Behind the welcome, which is being carried out.
             let _: causeway_mailbox::Push = self.notes.sender().push(Note(go_away));
         }
+        Ok(())
     }
 }
 

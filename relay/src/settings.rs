@@ -91,6 +91,45 @@ pub struct Settings {
     /// Reads from storage at a time [default: twice the cores, at least 4]
     #[arg(long, env = "CAUSEWAY_READS_MAX")]
     pub reads_max: Option<i64>,
+    /// TLS handshakes a second, of all clients and peers; ten seconds' worth may come at once [default: 2000]
+    #[arg(long, env = "CAUSEWAY_HANDSHAKES_PER_S")]
+    pub handshakes_per_s: Option<i64>,
+    /// The same of one source: an IPv4 address, or an IPv6 network of 64 bits [default: 400]
+    #[arg(long, env = "CAUSEWAY_SOURCE_HANDSHAKES_PER_S")]
+    pub source_handshakes_per_s: Option<i64>,
+    /// Handshakes under way from which on addresses are validated by QUIC Retry [default: 256]
+    #[arg(long, env = "CAUSEWAY_HANDSHAKES_RETRY_ABOVE")]
+    pub handshakes_retry_above: Option<i64>,
+    /// Connections of one user at a time [default: 100]
+    #[arg(long, env = "CAUSEWAY_USER_CONNECTIONS_MAX")]
+    pub user_connections_max: Option<i64>,
+    /// Requests a second of one connection: frames and history [default: 50000]
+    #[arg(long, env = "CAUSEWAY_CONNECTION_REQUESTS_PER_S")]
+    pub connection_requests_per_s: Option<i64>,
+    /// Bytes a second of one connection's requests [default: 67108864]
+    #[arg(long, env = "CAUSEWAY_CONNECTION_BYTES_PER_S")]
+    pub connection_bytes_per_s: Option<i64>,
+    /// Requests a second of all connections of one user [default: 50000]
+    #[arg(long, env = "CAUSEWAY_USER_REQUESTS_PER_S")]
+    pub user_requests_per_s: Option<i64>,
+    /// Bytes a second of all of one user's requests [default: 67108864]
+    #[arg(long, env = "CAUSEWAY_USER_BYTES_PER_S")]
+    pub user_bytes_per_s: Option<i64>,
+    /// Bytes of one connection's requests that are not acknowledged yet [default: 8388608]
+    #[arg(long, env = "CAUSEWAY_CONNECTION_IN_FLIGHT_BYTES_MAX")]
+    pub connection_in_flight_bytes_max: Option<i64>,
+    /// Rooms of one user [default: 10000]
+    #[arg(long, env = "CAUSEWAY_USER_ROOMS_MAX")]
+    pub user_rooms_max: Option<i64>,
+    /// Bytes of a message's content; the same at every site [default: 65536]
+    #[arg(long, env = "CAUSEWAY_BODY_BYTES_MAX")]
+    pub body_bytes_max: Option<i64>,
+    /// Bytes of a client's frame; the same at every site [default: 1048576]
+    #[arg(long, env = "CAUSEWAY_FRAME_BYTES_MAX")]
+    pub frame_bytes_max: Option<i64>,
+    /// Requests in one page of history [default: 500]
+    #[arg(long, env = "CAUSEWAY_HISTORY_PAGE_MAX")]
+    pub history_page_max: Option<i64>,
     /// Bytes of a shard's log that a lagging site may hold back [default: 67108864]
     #[arg(long, env = "CAUSEWAY_LOG_BYTES_MAX")]
     pub log_bytes_max: Option<i64>,
@@ -169,6 +208,19 @@ impl Settings {
             sessions_max: self.sessions_max.or(base.sessions_max),
             session_queue_bytes: self.session_queue_bytes.or(base.session_queue_bytes),
             reads_max: self.reads_max.or(base.reads_max),
+            handshakes_per_s: self.handshakes_per_s.or(base.handshakes_per_s),
+            source_handshakes_per_s: self.source_handshakes_per_s.or(base.source_handshakes_per_s),
+            handshakes_retry_above: self.handshakes_retry_above.or(base.handshakes_retry_above),
+            user_connections_max: self.user_connections_max.or(base.user_connections_max),
+            connection_requests_per_s: self.connection_requests_per_s.or(base.connection_requests_per_s),
+            connection_bytes_per_s: self.connection_bytes_per_s.or(base.connection_bytes_per_s),
+            user_requests_per_s: self.user_requests_per_s.or(base.user_requests_per_s),
+            user_bytes_per_s: self.user_bytes_per_s.or(base.user_bytes_per_s),
+            connection_in_flight_bytes_max: self.connection_in_flight_bytes_max.or(base.connection_in_flight_bytes_max),
+            user_rooms_max: self.user_rooms_max.or(base.user_rooms_max),
+            body_bytes_max: self.body_bytes_max.or(base.body_bytes_max),
+            frame_bytes_max: self.frame_bytes_max.or(base.frame_bytes_max),
+            history_page_max: self.history_page_max.or(base.history_page_max),
             log_bytes_max: self.log_bytes_max.or(base.log_bytes_max),
             block_cache_bytes: self.block_cache_bytes.or(base.block_cache_bytes),
             shutdown_grace_ms: self.shutdown_grace_ms.or(base.shutdown_grace_ms),

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_protocol::limits;
 use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -18,6 +19,12 @@ const CLIENT_IDLE_MAX: Duration = Duration::from_secs(30);
 const PEER_IDLE_MAX: Duration = Duration::from_secs(10);
 /// What a client may have on the way to the relay, over all its streams: some of the largest submits.
 const CLIENT_RECEIVE_WINDOW_BYTES: u32 = 512 << 10;
+/// The same before it is known who it is. With a first hello that is not whole yet, and what one read brings of it, a
+/// connection holds at most 64 KiB.
+const STRANGER_RECEIVE_WINDOW_BYTES: u32 = 20 << 10;
+const _: () = assert!(2 * STRANGER_RECEIVE_WINDOW_BYTES as usize + limits::HELLO_BYTES_MAX <= 64 << 10);
+/// What quinn keeps of a connection that is not taken yet, bytes.
+const INCOMING_BYTES_MAX: u64 = 32 << 10;
 /// What may be in flight or unacknowledged to a client. With the session's queue it bounds what a slow reader
 /// holds here.
 const CLIENT_SEND_WINDOW_BYTES: u64 = 256 << 10;
@@ -67,7 +74,7 @@ pub fn server_config(identity: &Identity) -> Result<quinn::ServerConfig, TlsErro
         // A stream's window cannot be raised later, when a connection turns out to be a peer's, and the
         // connection's can: so that one is the limit.
         .stream_receive_window(PEER_WINDOW_BYTES.into())
-        .receive_window(CLIENT_RECEIVE_WINDOW_BYTES.into())
+        .receive_window(STRANGER_RECEIVE_WINDOW_BYTES.into())
         .send_window(CLIENT_SEND_WINDOW_BYTES)
         // Acks go first and events after them by priority; within one a fair share costs a wake-up a stream.
         .send_fairness(false)
@@ -76,6 +83,7 @@ pub fn server_config(identity: &Identity) -> Result<quinn::ServerConfig, TlsErro
         .initial_rtt(INITIAL_RTT);
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(identity.server()?));
     config.transport_config(Arc::new(transport)).max_incoming(INCOMING_MAX).migration(true);
+    config.incoming_buffer_size(INCOMING_BYTES_MAX);
     Ok(config)
 }
 
@@ -94,6 +102,11 @@ pub fn peer_client_config(identity: &Identity) -> Result<quinn::ClientConfig, Tl
     let mut config = quinn::ClientConfig::new(Arc::new(identity.peer_client()?));
     config.transport_config(Arc::new(transport));
     Ok(config)
+}
+
+/// Raises the window of a connection whose client has said who it is.
+pub fn widen_for_client(connection: &quinn::Connection) {
+    connection.set_receive_window(VarInt::from_u32(CLIENT_RECEIVE_WINDOW_BYTES));
 }
 
 /// Raises the windows of an accepted connection that turned out to be a peer's.

@@ -38,6 +38,8 @@ pub struct ShardConfig {
     pub must_catch_up: bool,
     /// Bytes of log that a lagging site may hold back before it is marked snapshot-only.
     pub log_bytes_max: u64,
+    /// Rooms that one user may be a member of; above it, further joins and new rooms are refused here.
+    pub user_rooms_max: usize,
 }
 
 /// A request as a session hands it to the shard.
@@ -216,4 +218,6 @@ pub struct Counters {
     pub bodies_purged: u64,
     /// Acceptances hidden by a revocation that came after them.
     pub hidden: u64,
+    /// Joins and new rooms refused because the user has as many rooms as a user may have.
+    pub rooms_limited: u64,
 }

@@ -125,6 +125,22 @@ pub fn bans_of(row: &wire::ElementRow) -> impl Iterator<Item = &wire::Revocation
     row.revocations.iter().filter(|by| by.ban && by.lifts.iter().all(|lift| lift.hidden))
 }
 
+/// Whether a ban has not ended by a site's clock.
+pub fn ban_stands(ban: &wire::Revocation, wall_ms: u64) -> bool {
+    ban.until_ms == 0 || ban.until_ms > wall_ms
+}
+
+/// What a banned user is told.
+pub fn ban_words(ban: &wire::Revocation) -> String {
+    match ban.until_ms {
+        0 => "user is banned from the room until somebody lifts the ban".to_owned(),
+        until_ms => format!("user is banned from the room until {until_ms} ms since the Unix epoch"),
+    }
+}
+
+/// The words of every refusal to somebody who may not see a room: the same whether it exists or not.
+pub const UNSEEN: &str = "room is not known here, or you may not see it: ask for an invitation, or try another site";
+
 /// The ids of a user's revocations, each once, in order.
 pub fn revocations_of(row: &wire::ElementRow) -> Vec<RequestId> {
     let ids = row.revocations.iter().filter_map(|by| by.id.as_ref().map(RequestId::from_wire));

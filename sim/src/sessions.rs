@@ -40,6 +40,7 @@ impl World {
             submits_max: 64,
             resume_ops_max: plan.resume_ops_max,
             gap_page_max: plan.resume_ops_max.min(20),
+            ..SessionLimits::default()
         };
         let shard_count = plan.shards;
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
@@ -141,6 +142,7 @@ impl World {
                 }
             }
             SessionOutput::Submit(shard, submission) => return self.submit_to_shard(site, shard, submission),
+            SessionOutput::Limited(_) => {}
             SessionOutput::MarkRead(shard, user, room, vector) => {
                 self.tell_shard(site, shard, Input::MarkRead(user, room, vector));
             }

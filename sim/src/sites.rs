@@ -171,6 +171,7 @@ impl World {
             sites: sites.clone(),
             must_catch_up: site.disk.mark() != Mark::Intact,
             log_bytes_max: plan.log_bytes_max,
+            user_rooms_max: usize::MAX,
         };
         let open = |shard| {
             let mut shard = Shard::open(config(shard), site.disk.visible(), at)?;

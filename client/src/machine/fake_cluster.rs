@@ -31,6 +31,8 @@ pub(super) struct Site {
     pub(super) stuck: bool,
     /// What it refuses every request with.
     pub(super) refuses: Option<Code>,
+    /// What its refusals say of another try, ms.
+    pub(super) retry_after_ms: u64,
     /// Its wall clock is ahead of the machine's by this, ms.
     pub(super) clock_ahead_ms: i64,
     pub(super) ops: Vec<Op>,
@@ -103,6 +105,7 @@ impl Cluster {
             held: Vec::new(),
             stuck: false,
             refuses: None,
+            retry_after_ms: 0,
             clock_ahead_ms: 0,
             ops: Vec::new(),
             rows: BTreeMap::new(),

@@ -205,7 +205,12 @@ impl Cluster {
         let answer = match refusal {
             Some(code) => {
                 let detail = format!("{code:?}");
-                Answer::Refused(wire::Refused { id: request.id, code: code.number(), detail })
+                Answer::Refused(wire::Refused {
+                    id: request.id,
+                    code: code.number(),
+                    detail,
+                    retry_after_ms: self.sites[site].retry_after_ms,
+                })
             }
             None => {
                 let dot = self.accept(site, room, id, submit.request, submit.body);

@@ -87,6 +87,19 @@ fn a_message_may_follow_the_creation_of_its_room_at_once() {
 }
 
 #[test]
+fn a_busy_site_is_tried_again_when_it_said_and_not_before() {
+    let mut c = Cluster::new(1);
+    c.run(1_000);
+    c.sites[0].refuses = Some(Code::Busy);
+    c.sites[0].retry_after_ms = 20_000;
+    let m = c.say(room(1), "noodles?");
+    c.run(1_000);
+    c.sites[0].refuses = None;
+    let took = c.run_until("the message", |c| c.stored_at(m.no).is_some());
+    assert!((15_000..25_000).contains(&took), "{took} ms");
+}
+
+#[test]
 fn a_permanent_refusal_is_reported_at_once_and_frees_the_room() {
     let mut c = Cluster::new(1);
     c.sites[0].refuses = Some(Code::Malformed);

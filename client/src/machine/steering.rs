@@ -3,7 +3,8 @@
 //! At most three connections stand at a time: the home, the spare (the standby), and a candidate for spare, when the
 //! preferred site is tried while another one is the spare.
 
-use causeway_protocol::{Code, version, wire};
+use causeway_protocol::{Code, limits, version, wire};
+use prost::Message;
 
 use super::Machine;
 use super::config::Standby;
@@ -35,6 +36,11 @@ impl Machine {
             standby,
             agent: self.config.agent.clone(),
         };
+        if hello.encoded_len() > limits::HELLO_BYTES_MAX {
+            // A site takes little from somebody it does not know yet: the name first, the cursors when it is known.
+            let first = wire::Hello { cursors: Vec::new(), standby: true, ..hello.clone() };
+            self.put(id, wire::client_frame::Frame::Hello(first));
+        }
         self.put(id, wire::client_frame::Frame::Hello(hello));
     }
 

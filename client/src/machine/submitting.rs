@@ -14,6 +14,8 @@ use super::{Machine, Submitted};
 const FLOOR_AHEAD_MAX_MS: u64 = limits::CLOCK_SKEW_MAX_MS;
 /// Times that a request gets another id before it is parked.
 const REMINTS_MAX: u32 = 3;
+/// Longer than this no site has a request wait, whatever it asks for.
+const RETRY_AFTER_MAX_MS: u64 = 60_000;
 
 impl Machine {
     // ---- taking requests
@@ -300,7 +302,8 @@ impl Machine {
                 }
             }
             if self.home == Some(link_id) {
-                let words = Words { site, code: refused.code, detail: refused.detail };
+                let (code_number, retry_after_ms) = (refused.code, refused.retry_after_ms);
+                let words = Words { site, code: code_number, detail: refused.detail, retry_after_ms };
                 self.refused_at_home(now, no, code, of_the_site, words);
             }
         }
@@ -323,7 +326,7 @@ impl Machine {
             return self.remint_when_quiet(now, room);
         }
         if of_the_site || code == Some(Code::Busy) {
-            return self.pause(now, no);
+            return self.pause_for(now, no, words.retry_after_ms.min(RETRY_AFTER_MAX_MS));
         }
         if code == Some(Code::StampAhead) && remintable {
             self.requests.set_home(no, AtHome::Reminting);
@@ -343,9 +346,14 @@ impl Machine {
 
     /// Tries again after a pause that grows; later requests of the room wait.
     fn pause(&mut self, now: Now, no: RequestNo) {
+        self.pause_for(now, no, 0);
+    }
+
+    /// The same, for no shorter than a site has asked for.
+    fn pause_for(&mut self, now: Now, no: RequestNo, least_ms: u64) {
         let timing = &self.config.timing;
         let Some(entry) = self.requests.get_mut(no) else { return };
-        let pause = self.jitter.backoff(timing.retry_min_ms, timing.retry_max_ms, entry.refusals);
+        let pause = self.jitter.backoff(timing.retry_min_ms, timing.retry_max_ms, entry.refusals).max(least_ms);
         entry.refusals += 1;
         let room = entry.saved.room;
         self.requests.set_home(no, AtHome::Waiting(now.mono_ms + pause));
@@ -441,6 +449,7 @@ struct Words {
     site: Option<SiteId>,
     code: u32,
     detail: String,
+    retry_after_ms: u64,
 }
 
 impl Words {

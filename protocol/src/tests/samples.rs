@@ -198,7 +198,7 @@ fn server(out: &mut Vec<Sample>) {
         outbox_window_max: 256,
     };
     let accepted = wire::Accepted { id: Some(id()), dot: Some(dot()), shard: 255, replicated: true };
-    let refused = wire::Refused { id: Some(id()), code: 200, detail: "why".into() };
+    let refused = wire::Refused { id: Some(id()), code: 200, detail: "why".into(), retry_after_ms: 250 };
     let frontier = wire::Frontier { shard: 255, dot: Some(dot()) };
     let pong = wire::Pong { token: 300, clock_ms: 1_700_000_000_000 };
     let go_away = wire::GoAway { code: 302, detail: "why".into() };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use causeway_protocol::{Code, RoomId, UserId, Vector, limits};
 
 use super::Durables;
-use super::rooms::{is_known, is_member};
+use super::rooms::is_member;
+use super::seen::seen;
+use crate::rights;
 use crate::view::{View, ViewError};
 
 /// Where something is read, and for whom.
@@ -39,9 +41,9 @@ pub fn admit(
     }
     let durable = reading.durables.durable(shard);
     if !is_member(reading.view, &durable, &room, reading.user)? {
-        return match is_known(reading.view, &durable, &room)? {
-            true => refuse(Code::NotPermitted, "you are not a member of the room: join it"),
-            false => refuse(Code::UnknownRoom, "room is not known here: it may be at another site"),
+        return match seen(reading.view, &durable, &room, reading.user)? {
+            Some(words) => refuse(Code::NotPermitted, &words),
+            None => refuse(Code::UnknownRoom, rights::UNSEEN),
         };
     }
     Ok(Ok((room, durable)))

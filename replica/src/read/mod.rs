@@ -10,6 +10,7 @@ mod members;
 mod merge;
 mod rooms;
 mod rows;
+mod seen;
 mod since;
 mod summary;
 mod unread;

@@ -5,7 +5,6 @@ use std::ops::ControlFlow::{Break, Continue};
 use causeway_protocol::{RequestId, RoomId, Stamp, UserId, Vector, wire};
 
 use super::Durables;
-use super::merge::count_beyond;
 use super::rows::{broken, get, head, is_durable};
 use crate::key::{Key, Policy, Register, user_rooms_range};
 use crate::view::{Cf, View, ViewError};
@@ -141,9 +140,4 @@ fn register(
 /// The highest stamp applied in a room: the measure by which newer rooms come first.
 pub(crate) fn last_stamp(view: &dyn View, room: &RoomId) -> Result<Stamp, ViewError> {
     Ok(Stamp(head(view, room)?.map_or(0, |(head, _)| head.stamp_max)))
-}
-
-/// Whether anything of a room is durable here.
-pub(crate) fn is_known(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<bool, ViewError> {
-    Ok(count_beyond(view, room, durable, &Vector::new(), 1)? > 0)
 }

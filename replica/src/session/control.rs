@@ -98,9 +98,9 @@ impl ServerSession {
             Ok(place) => place,
             Err((id, e)) => return out.push(frames::refused(id, Code::Malformed, e.to_string())),
         };
-        match self.check(&user, id, &submit) {
+        match self.check(&user, id, &submit, out) {
             Ok(()) => {
-                self.in_flight += 1;
+                self.in_flight.sent(id, bytes_of(&submit));
                 let shard = room.shard(self.config.shard_count);
                 let (session, device) = (self.config.id, id.device);
                 let submission = Submission { session, user, device, request: submit.request, body: submit.body };
@@ -110,13 +110,22 @@ impl ServerSession {
         }
     }
 
-    fn check(&self, user: &UserId, id: RequestId, submit: &wire::Submit) -> Result<(), Refusal> {
-        let too_large = |field: &str, got: usize, max: usize| {
-            let detail = format!("{field} has {got} bytes, the limit is {max}: send it in parts or by reference");
+    fn check(
+        &self,
+        user: &UserId,
+        id: RequestId,
+        submit: &wire::Submit,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<(), Refusal> {
+        let too_large = |field: &str, got: usize, max: usize, setting: &str| {
+            let advice = "send it in parts or by reference";
+            let detail = format!("{field} has {got} bytes, the limit is {max}{setting}: {advice}");
             if got > max { Err((Code::TooLarge, detail)) } else { Ok(()) }
         };
-        too_large("request", submit.request.len(), limits::REQUEST_BYTES_MAX)?;
-        too_large("body", submit.body.as_ref().map_or(0, bytes::Bytes::len), limits::BODY_BYTES_MAX)?;
+        too_large("request", submit.request.len(), limits::REQUEST_BYTES_MAX, "")?;
+        let body = submit.body.as_ref().map_or(0, bytes::Bytes::len);
+        too_large("body", body, self.config.limits.body_bytes_max, " (`body_bytes_max` and its envelope)")
+            .inspect_err(|_| out.push(SessionOutput::Limited("body_bytes_max")))?;
         // An outbox may hold requests of an older start of the SDK: their nonce proves that they are this user's.
         let session_nonce = self.client.as_ref().map_or(0, |client| client.nonce);
         let nonce = if submit.nonce == 0 { session_nonce } else { submit.nonce };
@@ -124,9 +133,19 @@ impl ServerSession {
             let detail = "request.id.device is not of this user and nonce".to_owned();
             return Err((Code::DeviceMismatch, detail));
         }
-        if self.in_flight >= self.config.limits.submits_max {
+        if self.in_flight.count() >= self.config.limits.submits_max {
             let max = self.config.limits.submits_max;
             return Err((Code::Busy, format!("{max} requests are in flight on this connection: wait for their acks")));
+        }
+        let (bytes, max) = (self.in_flight.bytes(), self.config.limits.submit_bytes_max);
+        // One alone always fits.
+        if bytes > 0 && bytes + bytes_of(submit) > max {
+            out.push(SessionOutput::Limited("connection_in_flight_bytes_max"));
+            let detail = format!(
+                "{bytes} bytes are in flight on this connection, the limit is {max} \
+                 (`connection_in_flight_bytes_max`): try again when one of their acks has come"
+            );
+            return Err((Code::Busy, detail));
         }
         Ok(())
     }
@@ -147,6 +166,17 @@ fn broken(detail: &str) -> Refusal {
 
 fn malformed(e: DecodeError) -> Refusal {
     (Code::ProtocolError, e.to_string())
+}
+
+fn bytes_of(submit: &wire::Submit) -> usize {
+    submit.request.len() + submit.body.as_ref().map_or(0, bytes::Bytes::len)
+}
+
+/// The id of the request in a frame, where it is a submit and that much can be read.
+pub(super) fn id_of(frame: &wire::ClientFrame) -> Option<RequestId> {
+    let Some(Frame::Submit(submit)) = &frame.frame else { return None };
+    let request = wire::Request::decode(submit.request.clone()).ok()?;
+    request.id.as_ref().map(RequestId::from_wire)
 }
 
 /// The id and the room of a request. Where these cannot be read, the id if at least that can.

@@ -31,6 +31,7 @@ fn submit(id: RequestId, room: &[u8]) -> wire::Submit {
 
 fn refusal(host: &mut Host, submit: wire::Submit) -> (Option<RequestId>, u32) {
     host.frame(Frame::Submit(submit));
+    host.others.retain(|output| !matches!(output, SessionOutput::Limited(_)));
     assert!(host.others.is_empty(), "{:?}", host.others);
     match host.control.pop() {
         Some(Answer::Refused(refused)) => (refused.id.as_ref().map(RequestId::from_wire), refused.code),
@@ -221,7 +222,7 @@ fn answers_of_shards_reach_the_client() {
     let (id, dot) = (Some(id.to_wire()), Some(dot.to_wire()));
     let wanted = [
         Answer::Accepted(wire::Accepted { id, dot, shard: 1, replicated: true }),
-        Answer::Refused(wire::Refused { id: None, code: 203, detail: "later".into() }),
+        Answer::Refused(wire::Refused { id: None, code: 203, detail: "later".into(), retry_after_ms: 0 }),
         Answer::Frontier(wire::Frontier { shard: 1, dot }),
         Answer::GoAway(wire::GoAway { code: 302, detail: "bye".into() }),
         Answer::Pong(wire::Pong { token: 77, clock_ms: 1_234 }),
@@ -264,4 +265,40 @@ fn read_markers_pass_for_rooms_that_the_user_sees() {
     host.events.clear();
     host.others.retain(|output| matches!(output, SessionOutput::Close(..)));
     assert_eq!(closed_with(&mut host), Code::ProtocolError);
+}
+
+#[test]
+fn bytes_in_flight_are_bounded_and_one_request_always_fits() {
+    let limits = SessionLimits { submit_bytes_max: 1_000, ..SessionLimits::default() };
+    let mut host = Host::with(Fixture::default(), "ann", SessionConfig { limits, ..config() });
+    host.say_hello(&[]);
+    host.control.clear();
+    let large = |stamp| wire::Submit { body: Some(vec![0; 5_000].into()), ..submit(own_id(stamp), &[1; 16]) };
+    host.frame(Frame::Submit(large(1)));
+    assert!(matches!(host.others.pop(), Some(SessionOutput::Submit(..))), "alone");
+    host.frame(Frame::Submit(submit(own_id(2), &[1; 16])));
+    assert_eq!(host.others.pop().map(|o| format!("{o:?}")), Some("Limited(\"connection_in_flight_bytes_max\")".into()));
+    let Some(Answer::Refused(refused)) = host.control.pop() else { panic!("no refusal") };
+    assert_eq!(refused.code, Code::Busy.number());
+    assert!(refused.detail.contains("`connection_in_flight_bytes_max`"), "{}", refused.detail);
+    let dot = Dot { origin: origin(1), seq: 1 };
+    host.handle(SessionInput::Accepted { shard: ShardId(0), id: own_id(9), dot, replicated: false });
+    host.handle(SessionInput::Accepted { shard: ShardId(0), id: own_id(1), dot, replicated: false });
+    host.frame(Frame::Submit(submit(own_id(2), &[1; 16])));
+    assert!(matches!(host.others.pop(), Some(SessionOutput::Submit(..))), "its ack made room");
+}
+
+#[test]
+fn a_frame_over_a_limit_of_the_host_is_refused_by_its_id_and_with_a_time() {
+    let mut host = greeted();
+    let frame = wire::ClientFrame { frame: Some(Frame::Submit(submit(own_id(1), &[1; 16]))) };
+    host.handle(SessionInput::Limited { frame, detail: "too fast".into(), retry_after_ms: 70 });
+    let frame = wire::ClientFrame { frame: Some(Frame::Ping(wire::Ping { token: 1 })) };
+    host.handle(SessionInput::Limited { frame, detail: "too fast".into(), retry_after_ms: 70 });
+    let wanted = |id: Option<RequestId>| {
+        let id = id.map(RequestId::to_wire);
+        Answer::Refused(wire::Refused { id, code: 203, detail: "too fast".into(), retry_after_ms: 70 })
+    };
+    assert_eq!(host.control, [wanted(Some(own_id(1))), wanted(None)]);
+    assert!(host.others.is_empty());
 }

@@ -23,7 +23,13 @@ pub fn accepted(shard: ShardId, id: RequestId, dot: Dot, replicated: bool) -> Se
 
 pub fn refused(id: Option<RequestId>, code: Code, detail: impl Into<String>) -> SessionOutput {
     let id = id.map(RequestId::to_wire);
-    control(Control::Refused(wire::Refused { id, code: code.number(), detail: detail.into() }))
+    control(Control::Refused(wire::Refused { id, code: code.number(), detail: detail.into(), retry_after_ms: 0 }))
+}
+
+/// Over a limit: may be tried again after this long.
+pub fn refused_for_now(id: Option<RequestId>, detail: String, retry_after_ms: u64) -> SessionOutput {
+    let id = id.map(RequestId::to_wire);
+    control(Control::Refused(wire::Refused { id, code: Code::Busy.number(), detail, retry_after_ms }))
 }
 
 pub fn frontier(shard: ShardId, dot: Dot) -> SessionOutput {

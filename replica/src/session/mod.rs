@@ -33,11 +33,13 @@
 mod admission;
 mod control;
 mod frames;
+mod in_flight;
 mod rooms;
 
 use bytes::Bytes;
-use causeway_protocol::{Code, Dot, RequestId, RoomId, ShardId, SiteId, UserId, Vector, wire};
+use causeway_protocol::{Code, Dot, RequestId, RoomId, ShardId, SiteId, UserId, Vector, limits, wire};
 
+use self::in_flight::InFlight;
 use crate::io::{Now, SessionId, Submission};
 use crate::read::Durables;
 use crate::view::{View, ViewError};
@@ -68,6 +70,10 @@ pub struct SessionConfig {
 pub struct SessionLimits {
     /// Submits that may be in flight. Told to the client; further ones are refused as `Busy`.
     pub submits_max: u32,
+    /// Bytes of requests and bodies that may be in flight. Further ones are refused as `Busy`.
+    pub submit_bytes_max: usize,
+    /// Bytes of an encoded body.
+    pub body_bytes_max: usize,
     /// A resumed room that lacks more ops than this gets its newest page and a gap.
     pub resume_ops_max: usize,
     /// Requests in the page that comes with a gap.
@@ -76,7 +82,13 @@ pub struct SessionLimits {
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { submits_max: 256, resume_ops_max: 2_000, gap_page_max: 100 }
+        Self {
+            submits_max: 256,
+            submit_bytes_max: 8 << 20,
+            body_bytes_max: limits::BODY_BYTES_MAX,
+            resume_ops_max: 2_000,
+            gap_page_max: 100,
+        }
     }
 }
 
@@ -85,6 +97,15 @@ impl Default for SessionLimits {
 pub enum SessionInput {
     /// A frame from the client's control stream.
     Frame(wire::ClientFrame),
+    /// A frame that is refused, since its sender is over a limit of the host's.
+    Limited {
+        /// The frame.
+        frame: wire::ClientFrame,
+        /// Names the limit, the setting, and when to try again.
+        detail: String,
+        /// When to try again, ms.
+        retry_after_ms: u64,
+    },
     /// From the session's queue of live events (`io::Output::Deliver` of a room that it subscribed to).
     Live {
         /// The room.
@@ -172,6 +193,8 @@ pub enum SessionOutput {
     Subscribe(RoomId),
     /// No longer.
     Unsubscribe(RoomId),
+    /// A request was refused by a limit, named by its setting: to be counted.
+    Limited(&'static str),
     /// Close the connection with this code and reason, after what was put out before. Comes last.
     Close(Code, String),
 }
@@ -192,7 +215,7 @@ pub struct ServerSession {
     client: Option<Client>,
     closed: bool,
     /// Submits that a shard has not answered yet.
-    in_flight: u32,
+    in_flight: InFlight,
     /// `Some` while the client wants events.
     rooms: Option<rooms::Rooms>,
 }
@@ -200,7 +223,7 @@ pub struct ServerSession {
 impl ServerSession {
     /// A session whose client has said nothing yet.
     pub fn new(config: SessionConfig) -> Self {
-        Self { config, client: None, closed: false, in_flight: 0, rooms: None }
+        Self { config, client: None, closed: false, in_flight: InFlight::default(), rooms: None }
     }
 
     /// Its number.
@@ -230,12 +253,15 @@ impl ServerSession {
         }
         match input {
             SessionInput::Frame(frame) => self.frame(now, frame, out),
+            SessionInput::Limited { frame, detail, retry_after_ms } => {
+                out.push(frames::refused_for_now(control::id_of(&frame), detail, retry_after_ms));
+            }
             SessionInput::Accepted { shard, id, dot, replicated } => {
-                self.in_flight = self.in_flight.saturating_sub(1);
+                self.in_flight.answered(Some(id));
                 out.push(frames::accepted(shard, id, dot, replicated));
             }
             SessionInput::Refused { id, code, detail } => {
-                self.in_flight = self.in_flight.saturating_sub(1);
+                self.in_flight.answered(id);
                 out.push(frames::refused(id, code, detail));
             }
             SessionInput::Frontier { shard, dot } => out.push(frames::frontier(shard, dot)),

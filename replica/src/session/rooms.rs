@@ -316,11 +316,13 @@ impl Room {
             return Ok(0);
         }
         let durable = site.durables.durable(shard);
+        // Each time, not only the first: word of a kick or a ban may still be on its way, and what was accepted after
+        // it must not be read. The durable vector is older than this look.
+        if !read::is_member(site.view, &durable, id, site.user)? {
+            self.stage = Stage::Unsure;
+            return Ok(0);
+        }
         if self.fresh {
-            if !read::is_member(site.view, &durable, id, site.user)? {
-                self.stage = Stage::Unsure;
-                return Ok(0);
-            }
             self.fresh = false;
             self.base.clone_from(&self.cursor);
             let held = (&self.cursor, self.held_marker);

@@ -438,3 +438,32 @@ fn a_room_that_was_left_before_the_list_of_rooms_was_durable_stays_closed() {
     host.read_all();
     assert!(host.events.is_empty() && host.subscribed.is_empty(), "{:?}", host.events);
 }
+
+/// Word of the removal is on its way while storage is read.
+#[test]
+fn what_was_accepted_after_a_removal_is_not_read_though_the_session_has_not_heard_of_it() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    site.join(1, room, "bob");
+    site.sync();
+    let mut host = Host::new(site, "bob");
+    host.settle(&[]);
+    let before = host.site.message(1, room, "ann").0;
+    let mut effects = host.site.sync();
+    host.handle(SessionInput::Overflowed);
+    host.read(1);
+    assert_eq!(host.seen(room), [before]);
+    host.site.message(1, room, "ann");
+    host.site.leave(1, room, "bob");
+    let after = host.site.message(1, room, "ann").0;
+    effects.extend(host.site.sync());
+    host.handle(SessionInput::Overflowed);
+    host.read_all();
+    assert!(!host.seen(room).contains(&after));
+    for input in effects.into_iter().filter_map(|effect| host.route(effect)).collect::<Vec<_>>() {
+        host.handle(input);
+    }
+    host.read_all();
+    assert!(!host.seen(room).contains(&after));
+    assert_eq!(host.story().last(), Some(&"closed"));
+}

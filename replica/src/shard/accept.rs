@@ -1,6 +1,6 @@
 //! Accepting requests (D1, D1a): dedup by the request's row, situation by this site's state, then one op.
 
-use causeway_protocol::{Code, Dot, RequestId, Stamp, UserId, Vector, limits, wire, wire::request::Kind};
+use causeway_protocol::{Code, Dot, Message, RequestId, Stamp, UserId, Vector, limits, wire, wire::request::Kind};
 
 use super::apply::{reaction_key, stamp_max};
 use super::permit::{Grounds, JOINS_MAX, SAW_MAX};
@@ -36,7 +36,10 @@ impl Shard {
         let request = match Request::decode(&submission.request) {
             Ok(request) => request,
             Err(e) => {
-                self.refuse(tx, &submission, None, (Code::Malformed, e.to_string()));
+                // Sessions look that far before they pass it on.
+                let id = wire::Request::decode(submission.request.clone()).ok().and_then(|request| request.id);
+                let id = id.as_ref().map(RequestId::from_wire);
+                self.refuse(tx, &submission, id, (Code::Malformed, e.to_string()));
                 return Ok(());
             }
         };
@@ -62,6 +65,14 @@ impl Shard {
                 return Ok(());
             }
         };
+        if self.has_too_many_rooms(tx, &request, &submission.user)? {
+            self.counters.rooms_limited += 1;
+            let max = self.config.user_rooms_max;
+            let detail =
+                format!("user is in {max} rooms, the limit is {max} (`user_rooms_max`): leave one, then try again");
+            self.refuse(tx, &submission, id, (Code::NotPermitted, detail));
+            return Ok(());
+        }
         if may_wait && let Some(target) = self.missing_reference(tx, &request)? {
             self.counters.reference_waits += 1;
             let until_ms = tx.now.mono_ms + timers::REFERENCE_WAIT_MS;
@@ -126,8 +137,19 @@ impl Shard {
         request: &Request,
     ) -> Result<Result<Grounds, Refusal>, ViewError> {
         let refuse = |code, detail: &str| Ok(Err((code, detail.to_owned())));
-        let room = request.room;
-        let head: Option<wire::HeadRow> = tx.get(&Key::Head(room))?;
+        let (room, user) = (request.room, &submission.user);
+        let policy: Option<wire::RegisterRow> = tx.get(&Key::Register(room, Register::Policy))?;
+        let is_new = policy.is_none();
+        let member = member_row(tx, room, user)?;
+        // Who may not see a room is answered as if there were none: from here on nothing of it is looked at.
+        let policy = match policy.map(|row| Policy::from_value(&row.value)) {
+            Some(policy) if self.sees(tx, room, policy, (user, &member))? => Some(policy),
+            _ => None,
+        };
+        let head: Option<wire::HeadRow> = match policy {
+            Some(_) => tx.get(&Key::Head(room))?,
+            None => None,
+        };
         let ahead = tx.now.wall_ms + limits::STAMP_AHEAD_MAX_MS;
         if request.id.stamp.ms() > ahead.max(stamp_max(head.as_ref()).ms() + 1) {
             return refuse(
@@ -135,31 +157,27 @@ impl Shard {
                 "request.id.stamp is ahead of the site's clock: follow the clock of pongs",
             );
         }
-        let policy: Option<wire::RegisterRow> = tx.get(&Key::Register(room, Register::Policy))?;
-        let Some(policy) = policy.map(|row| Policy::from_value(&row.value)) else {
+        let Some(policy) = policy else {
             return match request.kind {
-                Some(Kind::Create(_)) => Ok(Ok(Grounds::default())),
-                _ => refuse(Code::UnknownRoom, "room is not known here"),
+                Some(Kind::Create(_)) if is_new => Ok(Ok(Grounds::default())),
+                _ => refuse(Code::UnknownRoom, rights::UNSEEN),
             };
         };
-        let user = &submission.user;
-        let member = member_row(tx, room, user)?;
         let aware = rights::revocations_of(&member);
         let saw = |row: &wire::ElementRow| crdt::tags(row).take(SAW_MAX).collect();
         let grounds = match &request.kind {
             Some(Kind::Join(_)) => {
                 let invited: Option<wire::ElementRow> = tx.get(&Key::Invited(room, user.clone()))?;
-                let is_invited = invited.as_ref().is_some_and(|row| !row.tags.is_empty());
                 if let Err(detail) = self.may_join(tx, &member) {
                     return refuse(Code::NotPermitted, &detail);
                 }
                 if crdt::tags(&member).count() >= JOINS_MAX {
                     return refuse(Code::NotPermitted, "user has joined as often as a room takes: leave it first");
                 }
-                if !policy.open && !is_invited && member.tags.is_empty() {
-                    return refuse(Code::NotPermitted, "the room is not open: an invitation is needed");
-                }
                 Grounds { saw: invited.as_ref().map(saw).unwrap_or_default(), ..Grounds::default() }
+            }
+            _ if member.tags.is_empty() && self.is_banned(tx, &member) => {
+                return refuse(Code::NotPermitted, &self.may_join(tx, &member).err().unwrap_or_default());
             }
             // To leave a room twice is to have left it.
             Some(Kind::Leave(_)) => Grounds { saw: saw(&member), ..Grounds::default() },

@@ -8,7 +8,8 @@ use super::Shard;
 use super::revoke::member_row;
 use super::tx::Tx;
 use crate::crdt;
-use crate::key::{Key, members_range, role_holders_range};
+use crate::key::{Key, Policy, members_range, role_holders_range, user_hash, user_rooms_range};
+use crate::request::Request;
 use crate::rights;
 use crate::view::{Cf, View, ViewError};
 
@@ -32,16 +33,53 @@ pub(super) struct Grounds {
 }
 
 impl Shard {
+    /// Whether somebody may know that a room exists: anybody may of an open one; of a closed one its members, who is
+    /// invited, and who is banned from it.
+    pub(super) fn sees(
+        &self,
+        tx: &Tx<'_>,
+        room: RoomId,
+        policy: Policy,
+        (user, member): (&UserId, &wire::ElementRow),
+    ) -> Result<bool, ViewError> {
+        if policy.open || !member.tags.is_empty() || self.is_banned(tx, member) {
+            return Ok(true);
+        }
+        let invited: Option<wire::ElementRow> = tx.get(&Key::Invited(room, user.clone()))?;
+        Ok(invited.is_some_and(|row| !row.tags.is_empty()) || self.sabotaged(crate::Sabotage::TrustAnybody))
+    }
+
+    /// Whether a request would put its user into one room more than a user may be in. Looks at as many keys as the
+    /// user has rooms.
+    pub(super) fn has_too_many_rooms(&self, tx: &Tx<'_>, request: &Request, user: &UserId) -> Result<bool, ViewError> {
+        if !matches!(request.kind, Some(Kind::Create(_) | Kind::Join(_))) {
+            return Ok(false);
+        }
+        if tx.get_bytes(&Key::UserRoom(user_hash(user), request.room))?.is_some() {
+            return Ok(false);
+        }
+        let max = self.config.user_rooms_max;
+        let (start, end) = user_rooms_range(user);
+        let mut count = 0;
+        tx.overlay().scan(Cf::Head, &start, &end, &mut |_, _| {
+            count += 1;
+            if count < max { Continue(()) } else { Break(()) }
+        })?;
+        Ok(count >= max)
+    }
+
+    /// Whether a ban of somebody stands, by this site's clock.
+    pub(super) fn is_banned(&self, tx: &Tx<'_>, row: &wire::ElementRow) -> bool {
+        rights::bans_of(row).any(|ban| rights::ban_stands(ban, tx.now.wall_ms))
+    }
+
     /// Whether a room lets somebody in, or be invited, as far as bans go.
     pub(super) fn may_join(&self, tx: &Tx<'_>, row: &wire::ElementRow) -> Result<(), String> {
         if self.sabotaged(crate::Sabotage::TrustAnybody) {
             return Ok(());
         }
-        if let Some(ban) = rights::bans_of(row).find(|ban| ban.until_ms == 0 || ban.until_ms > tx.now.wall_ms) {
-            return Err(match ban.until_ms {
-                0 => "user is banned from the room until somebody lifts the ban".to_owned(),
-                until_ms => format!("user is banned from the room until {until_ms} ms since the Unix epoch"),
-            });
+        if let Some(ban) = rights::bans_of(row).find(|ban| rights::ban_stands(ban, tx.now.wall_ms)) {
+            return Err(rights::ban_words(ban));
         }
         if row.revocations.len() >= limits::REVOCATIONS_PER_USER_MAX {
             return Err("user lost rights in the room as often as a room takes: it cannot be joined again".to_owned());

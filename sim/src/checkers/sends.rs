@@ -6,7 +6,8 @@ use bytes::Bytes;
 use causeway_protocol::wire::request::Kind;
 use causeway_protocol::{Code, Message, RequestId, RoomId, SiteId, UserId, limits, wire};
 use causeway_replica::io::{Now, SessionId};
-use causeway_replica::key::{Key, Register};
+use causeway_replica::key::{Key, Policy, Register};
+use causeway_replica::rights::{ban_stands, bans_of};
 use causeway_replica::view::{Batch, Cf, View};
 
 use super::changes::subject;
@@ -61,6 +62,8 @@ pub struct Sends {
 #[derive(Clone, Copy, Default)]
 struct Held {
     room: bool,
+    /// The user may know that the room exists.
+    sees: bool,
     member: bool,
     /// What the request names is not a message, or not the user's own where it must be.
     wrong_target: bool,
@@ -167,10 +170,20 @@ impl Sends {
     fn held(&self, room: RoomId, id: RequestId, view: &dyn View, now_ms: u64) -> Held {
         let row = |key: Key| view.get(key.family(), &key.encode()).ok().flatten();
         let sent = self.sent.get(&(room, id));
-        let member = |row: Bytes| wire::ElementRow::decode(row).is_ok_and(|row| !row.tags.is_empty());
+        let element = |key: Key| row(key).and_then(|row| wire::ElementRow::decode(row).ok()).unwrap_or_default();
+        let of = |sent: &Sent| element(Key::Member(room, sent.user.clone()));
+        let policy = row(Key::Register(room, Register::Policy)).and_then(|row| wire::RegisterRow::decode(row).ok());
+        let is_open = policy.as_ref().is_some_and(|row| Policy::from_value(&row.value).open);
+        let sees = |sent: &Sent| {
+            let member = of(sent);
+            let is_banned = bans_of(&member).any(|ban| ban_stands(ban, now_ms));
+            let invited = element(Key::Invited(room, sent.user.clone()));
+            is_open || is_banned || !member.tags.is_empty() || !invited.tags.is_empty()
+        };
         Held {
-            room: row(Key::Register(room, Register::Policy)).is_some(),
-            member: sent.is_some_and(|sent| row(Key::Member(room, sent.user.clone())).is_some_and(member)),
+            room: policy.is_some(),
+            sees: policy.is_some() && sent.is_some_and(sees),
+            member: sent.is_some_and(|sent| !of(sent).tags.is_empty()),
             wrong_target: sent.is_some_and(|sent| has_wrong_target(room, sent, view)),
             no_right: sent.is_some_and(|sent| has_no_right(room, sent, view, now_ms)),
         }
@@ -227,8 +240,12 @@ impl Sends {
                 unjust("the stamp is not ahead")
             }
             Code::StampAhead => Ok(()),
-            Code::UnknownRoom if before.room && after.room => unjust("it knows the room"),
+            Code::UnknownRoom if before.sees && after.sees => unjust("it knows the room, and the user may see it"),
             Code::UnknownRoom => Ok(()),
+            // Words and code are then those of a room that is not there.
+            Code::NotPermitted if before.room && !before.sees && !after.sees => {
+                unjust("it tells of a room that the user may not see")
+            }
             Code::NotPermitted if before.wrong_target || after.wrong_target => Ok(()),
             Code::NotPermitted if before.no_right || after.no_right => Ok(()),
             Code::NotPermitted if before.member && after.member => unjust("the user is a member"),

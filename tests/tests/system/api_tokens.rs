@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::api_client::Caller;
-use crate::tokens::Site;
+use crate::token_site::Site;
 
 /// A path of the API with something in each place.
 const PATHS: [(&str, &str); 13] = [

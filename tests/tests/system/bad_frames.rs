@@ -1,28 +1,13 @@
 //! Peers that break the protocol lose their connection, with a reason, and nobody else notices.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use causeway_protocol::{Code, encode_frame, version, wire};
-use quinn::{ConnectionError, crypto::rustls::QuicClientConfig};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use quinn::ConnectionError;
 
+use crate::raw;
 use crate::system::{System, in_time, texts};
 
 async fn connect(system: &System, alpn: &[u8]) -> Result<quinn::Connection, ConnectionError> {
-    let ca = CertificateDer::from_pem_file(&system.cluster.ca).unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(ca).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
-    let mut tls = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
-    tls.alpn_protocols = vec![alpn.to_vec()];
-    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let mut endpoint = quinn::Endpoint::client(any).unwrap();
-    endpoint.set_default_client_config(config);
-    in_time("an answer to the handshake", endpoint.connect(system.cluster.sites[0].listen, "localhost").unwrap()).await
+    raw::connect(system.cluster.sites[0].listen, &system.cluster.ca, alpn).await
 }
 
 /// Sends bytes on the control stream; returns the code and the reason with which the relay closes.

@@ -18,6 +18,8 @@ pub const A: SiteId = SiteId(1);
 pub const B: SiteId = SiteId(2);
 pub const C: SiteId = SiteId(3);
 
+/// Rooms that one user may be in.
+pub const ROOMS_MAX: usize = 100;
 /// A time at which everything starts.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 /// Rounds after which a cluster that still talks is stuck.
@@ -97,6 +99,7 @@ impl Cluster {
             sites: self.all.clone(),
             must_catch_up,
             log_bytes_max: self.log_bytes_max,
+            user_rooms_max: ROOMS_MAX,
         };
         let shard = Shard::open(config, &rows, self.now).unwrap();
         let site = Site {

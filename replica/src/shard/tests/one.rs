@@ -70,9 +70,9 @@ fn strangers_may_not_speak_and_closed_rooms_need_an_invitation() {
     let (ann, bob) = (user("ann"), user("bob"));
     let room = sites.create(A, &ann, false);
     let words = sites.say(A, &bob, room);
-    assert_eq!(sites.site(A).refused(&words), Some(Code::NotPermitted));
+    assert_eq!(sites.site(A).refused(&words), Some(Code::UnknownRoom));
     let early = sites.join(A, &bob, room);
-    assert_eq!(sites.site(A).refused(&early), Some(Code::NotPermitted));
+    assert_eq!(sites.site(A).refused(&early), Some(Code::UnknownRoom));
     let invite = sites.wish(&ann, Some(room), Kind::Invite(wire::Invite { user: "bob".into() }));
     sites.submit(A, &invite);
     sites.join(A, &bob, room);
@@ -80,7 +80,7 @@ fn strangers_may_not_speak_and_closed_rooms_need_an_invitation() {
     sites.leave(A, &bob, room);
     assert!(!sites.site(A).is_member(room, &bob));
     let again = sites.join(A, &bob, room);
-    assert_eq!(sites.site(A).refused(&again), Some(Code::NotPermitted), "the invitation is used up");
+    assert_eq!(sites.site(A).refused(&again), Some(Code::UnknownRoom), "the invitation is used up");
 }
 
 #[test]

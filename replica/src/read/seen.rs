@@ -1,0 +1,34 @@
+//! What somebody who is not a member of a room may know of it.
+
+use causeway_protocol::{Dot, RoomId, UserId, Vector, wire};
+
+use super::rooms::room_face;
+use super::rows::{get, is_durable};
+use crate::key::Key;
+use crate::rights;
+use crate::view::{View, ViewError};
+
+/// Why somebody who is not a member may not read a room, where they may know that it exists: it is open, they are
+/// invited, or were banned from it. `None`: for them there is no such room. As far as that is durable.
+pub fn seen(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<Option<String>, ViewError> {
+    let member: wire::ElementRow = get(view, &Key::Member(*room, user.clone()))?.unwrap_or_default();
+    let is_told = |ban: &&wire::Revocation| {
+        ban.dot.as_ref().and_then(|dot| Dot::from_wire(dot).ok()).is_some_and(|dot| durable.covers(&dot))
+    };
+    // Here is no clock: a ban that has ended tells its end.
+    if let Some(ban) = rights::bans_of(&member).find(is_told) {
+        return Ok(Some(rights::ban_words(ban)));
+    }
+    let sees = room_face(view, durable, room)?.open || is_invited(view, durable, room, user)?;
+    Ok(sees.then(|| "you are not a member of the room: join it".to_owned()))
+}
+
+fn is_invited(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<bool, ViewError> {
+    let invited: wire::ElementRow = get(view, &Key::Invited(*room, user.clone()))?.unwrap_or_default();
+    for tag in &invited.tags {
+        if is_durable(view, durable, room, Some(tag))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
