@@ -6,6 +6,7 @@ mod bad_frames;
 mod changes;
 mod cut_off;
 mod failover;
+mod fuzz;
 mod old_disk;
 mod reader;
 mod rights;
