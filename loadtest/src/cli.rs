@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::drill::{self, Drill, Fault, Sites};
 use crate::fanout::{self, FanoutConfig};
+use crate::fuzz::{self, FuzzConfig};
 use crate::report;
 use crate::rng::Rng;
 use crate::sdk::{Target, TargetSite};
@@ -34,8 +35,24 @@ pub enum Command {
     Replay(ReplayArgs),
     /// The yardstick: fan-out at full speed or at a rate, in figures
     Fanout(FanoutArgs),
+    /// Clients and a peer that break the protocol, against one relay, beside a client that does not
+    Fuzz(FuzzArgs),
     /// Sites on loopback to try things on, until Ctrl-C
     Sites(SitesArgs),
+}
+
+/// Whatever comes in.
+#[derive(Args, Debug)]
+pub struct FuzzArgs {
+    /// Length of the run, seconds
+    #[arg(long, default_value_t = 60.0)]
+    pub seconds: f64,
+    /// Sends the same again, as far as sockets allow [default: a new one each time]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
 }
 
 /// A cluster to try things on.
@@ -214,6 +231,7 @@ pub async fn run(cli: Cli) -> Result<bool> {
         Command::Demo(args) => demo(args).await,
         Command::Replay(args) => replay(args).await,
         Command::Fanout(args) => run_fanout(args).await,
+        Command::Fuzz(args) => run_fuzz(args).await,
         Command::Sites(args) => {
             let (config, _temporary) = cluster_config(&args.site, args.sites, Fault::None, 0)?;
             match crate::sites::run(config).await? {}
@@ -336,6 +354,17 @@ async fn run_fanout(args: FanoutArgs) -> Result<bool> {
     Ok(report.undelivered == 0 && report.errors == 0)
 }
 
+async fn run_fuzz(args: FuzzArgs) -> Result<bool> {
+    let seed = args.seed.unwrap_or_else(Rng::fresh_seed);
+    eprintln!("fuzz: {} s, --seed {seed}", args.seconds);
+    let (mut cluster, _temporary) = cluster_config(&args.site, fuzz::SITES, Fault::None, seed)?;
+    cluster.extra.push("shards = 16".to_owned());
+    let length = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
+    let report = fuzz::run(FuzzConfig { cluster, length, seed }).await?;
+    print!("{}", fuzz::summary(&report));
+    Ok(report.broken.is_empty())
+}
+
 fn cluster_config(
     args: &SiteArgs,
     sites: usize,
@@ -374,6 +403,7 @@ mod tests {
             "fanout --window 64",
             "fanout --spread --sites 3",
             "fanout --rate 1000 --idle 2000",
+            "fuzz --seconds 60 --seed 7",
         ] {
             let words = std::iter::once("causeway-loadtest").chain(line.split(' '));
             Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));

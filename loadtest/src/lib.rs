@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod drill;
 pub mod fanout;
+pub mod fuzz;
 pub mod http;
 pub mod latency;
 pub mod ledger;

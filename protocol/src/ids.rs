@@ -121,10 +121,10 @@ impl Dot {
         wire::Dot { origin: Some(self.origin.to_wire()), seq: self.seq }
     }
 
-    /// A seq of 0 does not exist.
+    /// A seq of 0 does not exist, nor does one beyond [`limits::SEQ_MAX`].
     pub fn from_wire(w: &wire::Dot) -> Result<Self, DecodeError> {
         let origin = w.origin.as_ref().ok_or(DecodeError::Missing { field: "dot.origin" })?;
-        if w.seq == 0 {
+        if w.seq == 0 || w.seq > limits::SEQ_MAX {
             return Err(DecodeError::Range { field: "dot.seq" });
         }
         Ok(Self { origin: Origin::from_wire(origin)?, seq: w.seq })

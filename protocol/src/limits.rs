@@ -31,6 +31,10 @@ pub const HISTORY_PAGE_MAX: u32 = 500;
 pub const ROOMS_PER_USER_MAX: usize = 10_000;
 /// Entries of a vector on the wire. Origins are folded long before (an alarm sounds above 64).
 pub const VECTOR_ENTRIES_MAX: usize = 4_096;
+/// An op's seq. Far beyond what an origin reaches, and far enough below 2^64 that sums of seqs stay in range.
+pub const SEQ_MAX: u64 = 1 << 48;
+/// An op's header, bytes: two vectors with the most entries, a request, and the ids that it lists.
+pub const HEADER_BYTES_MAX: usize = 320 << 10;
 /// The reason of a kick or a ban, bytes.
 pub const REASON_BYTES_MAX: usize = 512;
 /// Kicks, bans and demotions of one user in one room; who has as many cannot join it any more.
@@ -62,6 +66,7 @@ pub fn is_symbol(text: &str) -> bool {
 const _: () = {
     assert!(BODY_BYTES_MAX + REQUEST_BYTES_MAX < FRAME_BYTES_MAX / 8, "a frame holds several of the largest messages");
     assert!(CONTENT_TYPE_BYTES_MAX + SALT_BYTES + 64 < BODY_BYTES_MAX - CONTENT_BYTES_MAX, "a body's envelope fits");
+    assert!(2 * VECTOR_ENTRIES_MAX * 32 + REQUEST_BYTES_MAX < HEADER_BYTES_MAX, "a header's vectors fit");
     assert!(NAME_BYTES_MAX + USER_BYTES_MAX < REQUEST_BYTES_MAX / 2, "a request's names fit");
     assert!(
         CLOCK_SKEW_MAX_MS < STAMP_AHEAD_MAX_MS,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use causeway_protocol::ShardId;
+use causeway_protocol::{Message, ShardId, wire};
 use causeway_replica::io::{Input, Ticket};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -14,6 +14,10 @@ use crate::shard_thread::Report;
 /// Requests and peer frames that wait for one shard thread. Above it, sessions and links wait, and by QUIC's
 /// flow control their other ends.
 const INPUTS_MAX: usize = 8_192;
+/// What one of them stands for, bytes: a larger one counts as several, so that what waits is bounded in bytes, too.
+const INPUT_BYTES: usize = 8 << 10;
+/// What an entry of a list costs in memory, beside its bytes: an empty one has two on the wire.
+const ENTRY_BYTES: usize = 96;
 
 /// The number of a link to a peer since the process started. Frames of an earlier link must not get into a later
 /// one's stream.
@@ -37,9 +41,40 @@ pub enum ThreadInput {
 
 #[derive(Default)]
 struct Queue {
-    items: VecDeque<(ThreadInput, bool)>,
+    items: VecDeque<(ThreadInput, u32)>,
     /// The thread sleeps, or is about to: whoever pushes next must wake it.
     sleeping: bool,
+}
+
+/// How many permits an input takes: one, and more where it is large. Never more than there are.
+fn weight(input: &ThreadInput) -> u32 {
+    let bytes = match input {
+        ThreadInput::Shard(_, Input::Peer(_, frame)) => frame_bytes(frame),
+        ThreadInput::Shard(_, Input::Submit(submission)) => {
+            submission.request.len() + submission.body.as_ref().map_or(0, bytes::Bytes::len)
+        }
+        ThreadInput::Shard(_, Input::MarkRead(_, _, vector)) => vector.len() * ENTRY_BYTES,
+        _ => 0,
+    };
+    // Below 2^32, for it is at most the number of permits.
+    (1 + bytes / INPUT_BYTES).min(INPUTS_MAX) as u32
+}
+
+/// What a peer's frame takes in memory, roughly.
+fn frame_bytes(frame: &wire::ShardFrame) -> usize {
+    use wire::shard_frame::Frame;
+    let entries = |vector: &Option<wire::Vector>| vector.as_ref().map_or(0, |vector| vector.entries.len());
+    let lists = match &frame.frame {
+        Some(Frame::Hello(hello)) => entries(&hello.vector) + entries(&hello.floor),
+        Some(Frame::Ops(ops)) => ops.ops.len(),
+        Some(Frame::Ack(ack)) => entries(&ack.vector),
+        Some(Frame::Digest(digest)) => digest.buckets.len(),
+        Some(Frame::SnapshotAsk(ask)) => entries(&ask.vector),
+        Some(Frame::SnapshotPage(page)) => entries(&page.vector) + page.rows.len(),
+        Some(Frame::ReadMarks(marks)) => marks.marks.iter().map(|mark| 1 + entries(&mark.vector)).sum(),
+        None => 0,
+    };
+    frame.encoded_len() + lists * ENTRY_BYTES
 }
 
 /// The inbox of one shard thread.
@@ -70,20 +105,21 @@ impl ShardInbox {
 
     /// For requests and peer frames: waits while the queue is full.
     pub async fn push(&self, input: ThreadInput) {
-        if let Ok(permit) = self.permits.acquire().await {
-            permit.forget();
-            self.put(input, true);
+        let weight = weight(&input);
+        if let Ok(permits) = self.permits.acquire_many(weight).await {
+            permits.forget();
+            self.put(input, weight);
         }
     }
 
     /// For the few inputs that must not wait: links up and down, sessions that ended, the host's own.
     pub fn push_now(&self, input: ThreadInput) {
-        self.put(input, false);
+        self.put(input, 0);
     }
 
-    fn put(&self, input: ThreadInput, counted: bool) {
+    fn put(&self, input: ThreadInput, weight: u32) {
         let mut queue = lock(&self.queue);
-        queue.items.push_back((input, counted));
+        queue.items.push_back((input, weight));
         let wake = std::mem::take(&mut queue.sleeping);
         drop(queue);
         if wake {
@@ -132,13 +168,13 @@ impl ShardInbox {
             queue.sleeping = false;
         }
         let count = queue.items.len().min(max);
-        let mut counted = 0;
-        into.extend(queue.items.drain(..count).map(|(input, is_counted)| {
-            counted += usize::from(is_counted);
+        let mut weights = 0;
+        into.extend(queue.items.drain(..count).map(|(input, weight)| {
+            weights += weight as usize;
             input
         }));
         drop(queue);
-        self.permits.add_permits(counted);
+        self.permits.add_permits(weights);
     }
 }
 

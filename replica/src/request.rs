@@ -213,6 +213,10 @@ pub struct Op {
 impl Op {
     /// Decodes an op of a peer's.
     pub fn decode(shard: ShardId, header: Bytes, body: Option<Bytes>) -> Result<Self, DecodeError> {
+        if header.len() > limits::HEADER_BYTES_MAX {
+            let (max, got) = (limits::HEADER_BYTES_MAX, header.len());
+            return Err(DecodeError::TooLong { field: "op.header", max, got });
+        }
         let w = wire::Header::decode(header.clone()).map_err(|e| DecodeError::malformed("op.header", &e))?;
         if w.shard != u32::from(shard.0) {
             return Err(DecodeError::Range { field: "op.header.shard" });

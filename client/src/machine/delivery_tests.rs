@@ -82,6 +82,29 @@ fn a_revocation_comes_with_its_past_and_one_that_makes_no_sense_does_not_come() 
     assert_eq!(c.machine.counters().malformed, 1);
 }
 
+/// No site would welcome a client whose cursors name more origins than a vector may.
+#[test]
+fn a_cursor_that_no_hello_could_tell_is_not_taken() {
+    let mut c = Cluster::new(1);
+    c.run(1_000);
+    let link = c.active_link(0).expect("a session");
+    let max = causeway_protocol::limits::VECTOR_ENTRIES_MAX;
+    let dot = |n: usize| Dot { origin: Origin { site: SiteId(9), node: 0, incarnation: n as u64 }, seq: 1 };
+    let caught_up = |dots: std::ops::Range<usize>| {
+        let vector = Some(dots.map(dot).collect::<Vector>().to_wire());
+        wire::event_frame::Frame::CaughtUp(wire::CaughtUp { room: room(1).to_wire(), vector })
+    };
+    c.event(0, link, caught_up(0..max));
+    c.event(0, link, caught_up(max..max + 1));
+    c.run(10);
+    let entries = c.machine.cursor(room(1)).map_or(0, Vector::len);
+    assert_eq!((entries, c.machine.counters().malformed), (max, 1));
+    // What is within it goes on.
+    c.event(0, link, caught_up(0..1));
+    c.run(10);
+    assert_eq!(c.machine.counters().malformed, 1);
+}
+
 #[test]
 fn the_page_after_a_gap_moves_the_cursor_only_at_its_end() {
     let mut c = Cluster::new(1);

@@ -1,11 +1,20 @@
 //! What comes on the stream of events: each request once, cursors that never go back.
 
-use causeway_protocol::{DecodeError, Dot, RequestId, RoomId, Vector, wire};
+use causeway_protocol::{DecodeError, Dot, RequestId, RoomId, Vector, limits, wire};
 use prost::Message;
 
 use super::Machine;
 use super::io::{Change, Covers, Delivery, Item, LinkId, Now, Output, Position};
 use super::list::Listed;
+
+/// A cursor that a hello can tell: with one that names more origins no site would welcome the client again.
+fn told(cursor: Vector) -> Result<Vector, DecodeError> {
+    if cursor.len() > limits::VECTOR_ENTRIES_MAX { Err(too_long(cursor.len())) } else { Ok(cursor) }
+}
+
+fn too_long(got: usize) -> DecodeError {
+    DecodeError::TooLong { field: "cursor", max: limits::VECTOR_ENTRIES_MAX, got }
+}
 
 impl Machine {
     pub(super) fn event(&mut self, now: Now, link: LinkId, frame: wire::EventFrame) {
@@ -69,8 +78,10 @@ impl Machine {
                 let room = RoomId::from_wire(&caught_up.room)?;
                 let vector = Vector::from_wire_opt(caught_up.vector.as_ref())?;
                 let entry = self.rooms.entry(room);
+                let mut cursor = entry.cursor.clone();
+                cursor.join(&vector);
+                entry.cursor = told(cursor)?;
                 entry.in_page = false;
-                entry.cursor.join(&vector);
                 (room, Covers::Vector(vector), Item::CaughtUp)
             }
         };
@@ -89,6 +100,9 @@ impl Machine {
 
         let entry = self.rooms.entry(room);
         let covered = entry.cursor.covers(&dot);
+        if entry.cursor.get(&dot.origin) == 0 && entry.cursor.len() >= limits::VECTOR_ENTRIES_MAX {
+            return Err(too_long(entry.cursor.len() + 1));
+        }
         // The highest stamp of all has not been shown: most ids need no look-up.
         let shown = covered || (id.stamp <= entry.seen && entry.shown.contains(id));
         entry.seen = entry.seen.max(id.stamp);

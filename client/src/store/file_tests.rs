@@ -145,3 +145,15 @@ fn child_that_writes_until_it_is_killed() {
         }
     }
 }
+
+/// A machine counts on from the highest number that is saved.
+#[test]
+fn a_request_whose_number_no_client_reaches_ends_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("client.log");
+    let mut store = FileStore::open(&path, Sync::System).expect("opens");
+    store.save(&[added(1, 10), added(u64::MAX, 10), added(2, 10)]).expect("saves");
+    drop(store);
+    let mut store = FileStore::open(&path, Sync::System).expect("opens");
+    assert_eq!(numbers(&store.load().expect("loads")), [1]);
+}

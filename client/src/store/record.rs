@@ -14,6 +14,9 @@ const COMMITTED_VECTOR: u8 = 5;
 /// A record's payload, bytes: a request with the largest body, or a vector with the most entries.
 pub(super) const RECORD_BYTES_MAX: usize = 256 << 10;
 
+/// Requests are numbered from 1 on: no client gets there, and a machine can count on from below it.
+const NO_MAX: u64 = 1 << 63;
+
 const _: () = {
     use causeway_protocol::limits;
     assert!(limits::BODY_BYTES_MAX + limits::REQUEST_BYTES_MAX + 128 < RECORD_BYTES_MAX);
@@ -97,7 +100,8 @@ pub(super) fn take(log: &mut Bytes) -> Option<Change> {
 fn change_of(mut b: Bytes) -> Option<Change> {
     let change = match b.try_get_u8().ok()? {
         ADDED => {
-            let (no, nonce) = (RequestNo(b.try_get_u64().ok()?), b.try_get_u64().ok()?);
+            let no = Some(RequestNo(b.try_get_u64().ok()?)).filter(|no| no.0 < NO_MAX)?;
+            let nonce = b.try_get_u64().ok()?;
             let (id, room) = (id_of(&mut b)?, RoomId(array(&mut b)?));
             let len = b.try_get_u32().ok()? as usize;
             let request = (b.len() >= len).then(|| b.split_to(len))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use crate::version::{VERSION_MAX, VERSION_MIN, negotiate};
-use crate::{Code, DeviceId, Dot, Origin, RequestId, RoomId, ShardId, SiteId, Stamp, UserId, hash16, wire};
+use crate::{Code, DeviceId, Dot, Origin, RequestId, RoomId, ShardId, SiteId, Stamp, UserId, hash16, limits, wire};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -64,7 +64,7 @@ proptest! {
         prop_assert_eq!(Origin::from_bytes(origins.0.to_bytes()), origins.0);
         let named = Origin { site: SiteId(origins.0.site.0.max(1)), ..origins.0 };
         prop_assert_eq!(Origin::from_wire(&named.to_wire()), Ok(named));
-        let dot = Dot { origin: named, seq: ids.0.stamp.0.max(1) };
+        let dot = Dot { origin: named, seq: ids.0.stamp.0.clamp(1, limits::SEQ_MAX) };
         prop_assert_eq!(Dot::from_wire(&dot.to_wire()), Ok(dot));
     }
 
@@ -152,5 +152,16 @@ fn a_request_id_is_read_as_it_is_written() {
     assert_eq!(RequestId::parse(&text.to_uppercase()), Ok(id));
     for bad in ["", "0", "+1890a5dac9674bf000000000000000f", "g1890a5dac9674bf000000000000000f"] {
         assert!(RequestId::parse(bad).is_err(), "{bad}");
+    }
+}
+
+/// Sums of seqs, and the seq after one, stay in range.
+#[test]
+fn a_seq_beyond_the_highest_is_refused() {
+    let origin = Origin { site: SiteId(1), node: 0, incarnation: 1 };
+    let of = |seq| Dot::from_wire(&wire::Dot { origin: Some(origin.to_wire()), seq });
+    assert_eq!(of(limits::SEQ_MAX), Ok(Dot { origin, seq: limits::SEQ_MAX }));
+    for seq in [0, limits::SEQ_MAX + 1, u64::MAX] {
+        assert!(of(seq).is_err(), "{seq}");
     }
 }

@@ -302,3 +302,26 @@ fn a_frame_over_a_limit_of_the_host_is_refused_by_its_id_and_with_a_time() {
     assert_eq!(host.control, [wanted(Some(own_id(1))), wanted(None)]);
     assert!(host.others.is_empty());
 }
+
+/// A client that takes nothing holds the list of its rooms up.
+#[test]
+fn read_markers_that_wait_for_the_list_of_rooms_are_bounded() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    let mut host = Host::new(site, "ann");
+    host.say_hello(&[]);
+    let entries = limits::VECTOR_ENTRIES_MAX as u64;
+    let large = |n: u64| -> Vector {
+        let origin = |i| causeway_protocol::Origin { incarnation: n * entries + i, ..crate::read::fixture::origin(9) };
+        (0..entries).map(|i| causeway_protocol::Dot { origin: origin(i), seq: 1 }).collect()
+    };
+    for n in 0..100 {
+        host.frame(Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: Some(large(n).to_wire()) }));
+    }
+    host.read_all();
+    let kept = host.others.iter().find_map(|output| match output {
+        SessionOutput::MarkRead(_, _, _, vector) => Some(vector.len()),
+        _ => None,
+    });
+    assert_eq!(kept, Some(64 * limits::VECTOR_ENTRIES_MAX));
+}

@@ -20,6 +20,10 @@ const TURN_OPS_MAX: usize = 128;
 /// What one room gets in its turn, bytes of frames.
 const TURN_BYTES_MAX: usize = 64 << 10;
 
+/// Entries of read markers that wait for the list of rooms, in all: a client that reads nothing holds the list up, and
+/// must not fill the memory meanwhile.
+const MARK_ENTRIES_MAX: usize = 64 * limits::VECTOR_ENTRIES_MAX;
+
 /// Where a read reads.
 pub struct Site<'a> {
     pub view: &'a dyn View,
@@ -27,6 +31,9 @@ pub struct Site<'a> {
     pub config: &'a SessionConfig,
     pub user: &'a UserId,
 }
+
+/// Entries of a read marker that is remembered as what the client said. An honest one has fewer.
+const SAID_ENTRIES_MAX: usize = 256;
 
 /// All rooms of an active session.
 #[derive(Debug)]
@@ -39,6 +46,8 @@ pub struct Rooms {
     listing: Option<Listing>,
     /// Read markers that came before the list of rooms was complete.
     marks: BTreeMap<RoomId, Vector>,
+    /// Entries of all of them.
+    mark_entries: usize,
 }
 
 /// What the client has of a room.
@@ -97,7 +106,7 @@ impl Rooms {
     /// With what a hello said.
     pub fn resume(held: BTreeMap<RoomId, Held>) -> Self {
         let listing = Some(Listing::default());
-        Self { open: BTreeMap::new(), held, turns: VecDeque::new(), listing, marks: BTreeMap::new() }
+        Self { open: BTreeMap::new(), held, turns: VecDeque::new(), listing, marks: BTreeMap::new(), mark_entries: 0 }
     }
 
     pub fn unsubscribe_all(self, out: &mut Vec<SessionOutput>) {
@@ -202,9 +211,11 @@ impl Rooms {
         if vector.is_empty() {
             self.summarise(room);
         } else if let Some(open) = self.open.get_mut(&room) {
-            open.said = Some(vector.clone());
+            open.said = Some(vector.clone()).filter(|said| said.len() <= SAID_ENTRIES_MAX);
             out.push(SessionOutput::MarkRead(room.shard(shard_count), user.clone(), room, vector));
-        } else if self.listing.is_some() && self.marks.len() < limits::ROOMS_PER_USER_MAX {
+        } else if self.listing.is_some() && self.mark_entries <= MARK_ENTRIES_MAX {
+            // Counted as if none were there twice: it is a bound.
+            self.mark_entries += 1 + vector.len();
             self.marks.entry(room).or_default().join(&vector);
         }
     }
@@ -288,6 +299,7 @@ impl Rooms {
         for (_, room) in listing.found {
             self.open(room, out);
         }
+        self.mark_entries = 0;
         for (room, vector) in std::mem::take(&mut self.marks) {
             self.mark_read(room, vector, site.user, shard_count, out);
         }

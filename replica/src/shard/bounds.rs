@@ -38,7 +38,10 @@ impl Bounds {
 }
 
 const _: () = assert!(
-    Bounds::DEFAULT.frame_bytes_max + causeway_protocol::limits::BODY_BYTES_MAX + 8 * 1024
+    Bounds::DEFAULT.frame_bytes_max
+        + causeway_protocol::limits::HEADER_BYTES_MAX
+        + causeway_protocol::limits::BODY_BYTES_MAX
+        + 8 * 1024
         < causeway_protocol::limits::FRAME_BYTES_MAX
 );
 const _: () = assert!(

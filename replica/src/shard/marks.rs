@@ -1,7 +1,7 @@
 //! Read markers (D10): vectors joined by maximum, coalesced, replicated as state, never in the log.
 
 use bytes::Bytes;
-use causeway_protocol::{RoomId, UserId, Vector, wire, wire::shard_frame::Frame};
+use causeway_protocol::{Message, RoomId, UserId, Vector, limits, wire, wire::shard_frame::Frame};
 
 use super::tx::Tx;
 use super::{Shard, timers};
@@ -51,6 +51,9 @@ impl Shard {
             return Ok(false);
         }
         joined.join(vector);
+        if joined.len() > limits::VECTOR_ENTRIES_MAX {
+            return Ok(false); // No honest sites have so many origins, and nobody could be told.
+        }
         tx.put(&key, &wire::ReadRow { vector: Some(joined.to_wire()) });
         tx.emit(Output::Marked { room, user: user.clone(), marker: joined });
         Ok(true)
@@ -59,14 +62,15 @@ impl Shard {
     pub(super) fn send_marks(&mut self, tx: &mut Tx<'_>) {
         self.marks_at = tx.now.mono_ms + timers::MARKS_MS;
         let mut marks = Vec::new();
+        let mut bytes = 0;
         while marks.len() < FRAME_MARKS_MAX
+            && bytes < self.bounds.frame_bytes_max
             && let Some(((room, user), vector)) = self.marks_due.pop_first()
         {
-            marks.push(wire::ReadMark {
-                room: Bytes::copy_from_slice(&room.0),
-                user: user.as_str().to_owned(),
-                vector: Some(vector.to_wire()),
-            });
+            let room = Bytes::copy_from_slice(&room.0);
+            let mark = wire::ReadMark { room, user: user.as_str().to_owned(), vector: Some(vector.to_wire()) };
+            bytes += mark.encoded_len();
+            marks.push(mark);
         }
         if marks.is_empty() {
             return;

@@ -19,6 +19,7 @@ mod release;
 mod repair;
 mod revoke;
 mod snapshot;
+mod sound;
 mod status;
 mod truncate;
 pub(crate) mod tx;

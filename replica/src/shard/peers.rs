@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use causeway_protocol::{Dot, SiteId, Vector, wire, wire::shard_frame::Frame};
+use causeway_protocol::{DecodeError, Dot, SiteId, Vector, limits, wire, wire::shard_frame::Frame};
 
 use super::snapshot::Ask;
 use super::tx::{Tx, corrupt, stored_op};
@@ -16,6 +16,9 @@ use crate::io::{Alarm, Output};
 use crate::key::Key;
 use crate::request::{Op, Request, chain_hash};
 use crate::view::{Cf, ViewError};
+
+/// Origins that other sites' ops may bring: half of what a vector may name, so that our own starts always fit.
+pub(super) const ORIGINS_MAX: usize = limits::VECTOR_ENTRIES_MAX / 2;
 
 /// What we know of one peer's replica.
 #[derive(Default)]
@@ -309,7 +312,7 @@ impl Shard {
         }
         let mut bad = Ok(());
         for op in ops.ops {
-            match Op::decode(self.config.shard, op.header, op.body) {
+            match Op::decode(self.config.shard, op.header, op.body).and_then(|op| self.check_op(op)) {
                 Ok(op) => self.on_op(tx, from, op)?,
                 Err(e) => {
                     bad = Err(e);
@@ -320,6 +323,18 @@ impl Shard {
         self.apply_waiting(tx)?;
         self.send_acks(tx);
         Ok(bad)
+    }
+
+    /// What an op that decodes must be, whoever sends it: a room of another shard is another thread's, and more origins
+    /// than a vector may name could not be told to anybody.
+    pub(super) fn check_op(&self, op: Op) -> Result<Op, DecodeError> {
+        if op.request.room.shard(self.config.shard_count) != self.config.shard {
+            return Err(DecodeError::Range { field: "op.request.room" });
+        }
+        if self.applied.get(&op.dot.origin) == 0 && self.applied.len() >= ORIGINS_MAX {
+            return Err(DecodeError::TooLong { field: "origins", max: ORIGINS_MAX, got: self.applied.len() + 1 });
+        }
+        Ok(op)
     }
 
     fn on_op(&mut self, tx: &mut Tx<'_>, from: SiteId, op: Op) -> Result<(), ViewError> {
@@ -458,8 +473,8 @@ enum Lane {
 }
 
 /// The outer error stops the shard, the inner one is the peer's fault.
-pub(super) type Checked = Result<Result<(), causeway_protocol::DecodeError>, ViewError>;
+pub(super) type Checked = Result<Result<(), DecodeError>, ViewError>;
 
-fn decode(vector: Option<&wire::Vector>) -> Result<Vector, causeway_protocol::DecodeError> {
+fn decode(vector: Option<&wire::Vector>) -> Result<Vector, DecodeError> {
     Vector::from_wire_opt(vector)
 }

@@ -11,22 +11,28 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use causeway_protocol::wire::shard_frame::Frame;
-use causeway_protocol::{DecodeError, Dot, Message, Origin, RequestId, RoomId, SiteId, Stamp, UserId, Vector, wire};
+use causeway_protocol::{
+    DecodeError, Dot, Message, Origin, RequestId, RoomId, SiteId, Stamp, UserId, Vector, limits, wire,
+};
 
 use super::apply::{add_dot, note_request};
 use super::peers::Checked;
 use super::redact::keys_of;
 use super::release::Pending;
+use super::sound::{sound_element, sound_request};
 use super::tx::{Tx, corrupt, decode_row};
 use super::{Shard, timers};
 use crate::crdt;
 use crate::io::Output;
 use crate::key::{Key, prefix_range, shard_rooms_range, staged_range};
-use crate::request::{Request, chain_hash};
+use crate::request::{Op, Request, chain_hash};
 use crate::view::{Cf, View, ViewError};
 
 /// The families that travel, in the order of their numbers, so that a row's place compares as bytes do.
 const FAMILIES: [Cf; 3] = [Cf::Op, Cf::Request, Cf::Element];
+
+/// Bytes of a page's rows: with its vector they must fit into a frame.
+const ROWS_BYTES_MAX: usize = limits::FRAME_BYTES_MAX - limits::VECTOR_ENTRIES_MAX * 32 - 1_024;
 
 /// A page that a peer waits for.
 #[derive(Clone, Debug)]
@@ -136,6 +142,10 @@ impl Shard {
             };
             let mut push = |key: &[u8], value: &[u8]| {
                 bytes += key.len() + value.len() + 16;
+                if bytes > ROWS_BYTES_MAX && !page.rows.is_empty() {
+                    page.done = false;
+                    return Break(());
+                }
                 page.rows.push(wire::Row {
                     family: cf as u32,
                     key: Bytes::copy_from_slice(key),
@@ -268,8 +278,12 @@ impl Shard {
         if page.rows.first().is_some_and(|row| row_place(row) <= after) {
             return Ok(Ok(())); // A page that came twice.
         }
+        let spare = super::peers::ORIGINS_MAX.saturating_sub(self.applied.len());
         let vector = match (&merge.vector, Vector::from_wire_opt(page.vector.as_ref())) {
             (Some(vector), _) => vector.clone(),
+            (None, Ok(vector)) if vector.iter().filter(|dot| self.applied.get(&dot.origin) == 0).count() > spare => {
+                return Ok(Err(DecodeError::TooLong { field: "origins", max: spare, got: vector.len() }));
+            }
             (None, Ok(vector)) => vector,
             (None, Err(e)) => return Ok(Err(e)),
         };
@@ -294,16 +308,24 @@ impl Shard {
         }
     }
 
-    /// Keeps a row of a page, trimmed to the transfer's vector.
+    /// Keeps a row of a page, trimmed to the transfer's vector. What does not decode is refused here: once it is staged,
+    /// the merge must not fail on it.
     fn stage(&self, tx: &mut Tx<'_>, vector: &Vector, row: wire::Row) -> Result<(), DecodeError> {
         let shard = self.config.shard;
         let range = DecodeError::Range { field: "snapshot.row" };
         let cf = Cf::from_number(row.family).filter(|cf| FAMILIES.contains(cf)).ok_or(range.clone())?;
         let key = Key::decode(cf, &row.key).ok_or(range.clone())?;
+        let got = row.key.len() + row.value.len();
+        if got > ROWS_BYTES_MAX - 16 {
+            return Err(DecodeError::TooLong { field: "snapshot.row", max: ROWS_BYTES_MAX - 16, got });
+        }
+        let (start, end) = shard_rooms_range(shard, self.config.shard_count);
+        if row.key < start || row.key >= end {
+            return Err(range);
+        }
         let value = match &key {
-            Key::Request(..) => {
-                let mut request =
-                    wire::RequestRow::decode(row.value).map_err(|e| DecodeError::malformed("request row", &e))?;
+            Key::Request(room, id) => {
+                let mut request = sound_request(room, *id, row.value)?;
                 request.dots.retain(|dot| Dot::from_wire(dot).is_ok_and(|dot| vector.covers(&dot)));
                 // Decided anew here, by what both sides know.
                 request.hidden_dots.clear();
@@ -313,7 +335,11 @@ impl Shard {
                 request.encode_to_vec().into()
             }
             Key::Op(_, dot) if !vector.covers(dot) => return Ok(()),
-            Key::Op(_, dot) => {
+            Key::Op(room, dot) => {
+                let op = Op::decode(shard, row.value.clone(), None)?;
+                if op.dot != *dot || op.request.room != *room {
+                    return Err(range);
+                }
                 if dot.seq == vector.get(&dot.origin) {
                     let chain = Bytes::copy_from_slice(&chain_hash(&row.value));
                     let origin = Bytes::copy_from_slice(&dot.origin.to_bytes());
@@ -321,7 +347,15 @@ impl Shard {
                 }
                 row.value
             }
-            element if element.element_room().is_some() => row.value,
+            Key::Register(..) => {
+                let register = wire::RegisterRow::decode(row.value.clone());
+                register.map_err(|e| DecodeError::malformed("register row", &e))?;
+                row.value
+            }
+            element if element.element_room().is_some() => {
+                sound_element(row.value.clone())?;
+                row.value
+            }
             _ => return Err(range),
         };
         tx.put_bytes(&Key::Staged(shard, cf, row.key), value);

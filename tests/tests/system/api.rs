@@ -123,10 +123,10 @@ async fn a_back_end_keeps_a_room() {
     done(&ann.call("PUT", &of("/name"), Some(json!({ "name": "all staff" }))).await);
 
     // Closed: by invitation only.
-    let refused = bob.post(&of("/join"), json!({})).await.problem(403, "NotPermitted");
-    assert_eq!(refused["code"], 201);
-    bob.post(&of("/messages"), json!({ "text": "hello?" })).await.problem(403, "NotPermitted");
-    bob.get(&of("/messages")).await.problem(403, "NotPermitted");
+    let refused = bob.post(&of("/join"), json!({})).await.problem(404, "UnknownRoom");
+    assert_eq!(refused["code"], 200);
+    bob.post(&of("/messages"), json!({ "text": "hello?" })).await.problem(404, "UnknownRoom");
+    bob.get(&of("/messages")).await.problem(404, "UnknownRoom");
     for user in ["bob", "eve", "%EB%B0%95"] {
         done(&ann.call("PUT", &of(&format!("/invitations/{user}")), None).await);
     }
@@ -314,7 +314,7 @@ async fn every_change_is_logged_without_its_words() {
     let log = std::fs::read_to_string(&system.cluster.sites[0].log).unwrap();
     let calls = logged(&log);
     assert_eq!(calls.get("ann").map(String::as_str), Some("stored"), "{log}");
-    assert_eq!(calls.get("bob").map(String::as_str), Some("NotPermitted"), "{log}");
+    assert_eq!(calls.get("bob").map(String::as_str), Some("UnknownRoom"), "{log}");
     assert!(log.contains(&room) && log.contains("POST /v1/rooms/{room}/messages") && !log.contains("quiet-"), "{log}");
     system.cluster.stop_all().await.unwrap();
 }

@@ -9,6 +9,7 @@ mod bad_frames;
 mod changes;
 mod cut_off;
 mod failover;
+mod fuzz;
 mod limits;
 mod limits_of_strangers;
 mod no_leaks;

@@ -1,0 +1,21 @@
+//! Fuzz targets: every decoder, and the state machines that take what others send. A target is one function of bytes
+//! that panics where a promise is broken; `fuzz_targets/` hands them to libFuzzer.
+
+#![forbid(unsafe_code)]
+
+mod client_machine;
+mod client_store;
+mod decoders;
+mod forge;
+pub mod seeds;
+mod session;
+mod shard;
+mod site;
+
+pub use client_machine::client_machine;
+pub use client_store::client_store;
+pub use decoders::{
+    client_frame, event_frame, frames, keys, op, peer_frame, queries, request, rows, server_frame, shard_frame, vectors,
+};
+pub use session::session;
+pub use shard::shard;
