@@ -15,7 +15,9 @@ use crate::report;
 use crate::rng::Rng;
 use crate::sdk::{Target, TargetSite};
 use crate::site::{ClusterConfig, relay_bin};
-use crate::workload::{Fold, GeneratorConfig, Plan, ScheduleConfig, TraceReader, generate, schedule};
+use crate::workload::{
+    ActRates, Fold, GeneratorConfig, Plan, ScheduleConfig, TraceReader, generate, overlay, schedule,
+};
 
 /// Load, fault drills and reports for Causeway.
 #[derive(Parser, Debug)]
@@ -126,6 +128,9 @@ pub struct DemoArgs {
     pub seed: Option<u64>,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub acts: ActRates,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub drill: DrillArgs,
 }
 
@@ -162,6 +167,9 @@ pub struct ReplayArgs {
     /// PEM file of the authority that signed their certificates
     #[arg(long)]
     pub ca: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub acts: ActRates,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub drill: DrillArgs,
@@ -250,6 +258,7 @@ async fn demo(args: DemoArgs) -> Result<bool> {
         rate: args.rate,
         seconds: args.seconds,
     });
+    let plan = with_acts(plan, &args.acts, seed)?;
     let source = format!("generated, --seed {seed}");
     let length_us = (args.seconds * 1e6) as u64;
     let (cluster, _temporary) = cluster_config(&args.drill.site, args.drill.sites, args.drill.fault, seed)?;
@@ -267,13 +276,14 @@ async fn replay(args: ReplayArgs) -> Result<bool> {
     };
     let plan = schedule(TraceReader::open(&args.trace)?, &config)
         .with_context(|| format!("cannot replay {}", args.trace.display()))?;
+    let plan = with_acts(plan, &args.acts, REPLAY_SEED)?;
     let name = args.trace.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     let fold = format!("{:?}", args.fold).to_lowercase();
     let source = format!("{name}, fold {fold}, speed {}, {} rooms", args.speed, plan.rooms.len());
     let length_us = plan.duration_us().max(1);
     let played = Played { command: "replay", source, seed: 0, plan, length_us };
     if args.connect.is_empty() {
-        let (cluster, _temporary) = cluster_config(&args.drill.site, args.drill.sites, args.drill.fault, 1)?;
+        let (cluster, _temporary) = cluster_config(&args.drill.site, args.drill.sites, args.drill.fault, REPLAY_SEED)?;
         return play(played, Sites::Own(cluster), &args.drill).await;
     }
     let ca = args.ca.context("--connect needs --ca")?;
@@ -284,6 +294,14 @@ async fn replay(args: ReplayArgs) -> Result<bool> {
     let sites = args.connect.into_iter().map(|address| TargetSite { name: String::new(), address }).collect();
     let running = Sites::Running { target: Target { sites, ca }, admins: args.admin };
     play(played, running, &args.drill).await
+}
+
+/// What a trace lacks is always made up alike.
+const REPLAY_SEED: u64 = 1;
+
+fn with_acts(plan: Plan, rates: &ActRates, seed: u64) -> Result<Plan> {
+    ensure!(rates.are_shares(), "--edits, --redactions, --reactions, --unreactions and --marks must be 0 to 1");
+    Ok(overlay(plan, rates, seed))
 }
 
 struct Played {
@@ -400,6 +418,8 @@ mod tests {
             "demo --clients 300 --rate 2500 --seconds 30 --fault silence --fault-site 2 --out x",
             "replay --trace t.zst --fold day --speed 100 --rooms 50 --clients 20 --limit-messages 10",
             "replay --trace t --connect a:1,b:2 --ca ca.pem --admin 127.0.0.1:1,127.0.0.1:2 --fault none",
+            "demo --edits 0.1 --redactions 0 --reactions 1 --unreactions 0.5 --marks 0.25",
+            "replay --trace t --edits 0",
             "fanout --window 64",
             "fanout --spread --sites 3",
             "fanout --rate 1000 --idle 2000",

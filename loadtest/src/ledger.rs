@@ -1,8 +1,10 @@
 //! What was sent, what was promised about it, and what each client saw. The verdict is judged from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use causeway_protocol::RequestId;
+
+use crate::acts::{Act, What};
 
 /// A message of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,10 @@ impl Sent {
 pub struct Ledger {
     /// The messages.
     pub sent: Vec<Sent>,
+    /// Everything else that was asked for and promised to somebody, in the order of sending.
+    pub acts: Vec<Act>,
+    /// Numbers of messages by their ids.
+    numbers: HashMap<RequestId, u32>,
 }
 
 impl Ledger {
@@ -46,6 +52,34 @@ impl Ledger {
         let (digest, stored_us, replicated_us, refused) = (0, None, None, None);
         self.sent.push(Sent { room, client, intended_us, id, digest, stored_us, replicated_us, refused });
         (self.sent.len() - 1) as u32
+    }
+
+    /// The SDK has a message, under this id.
+    pub fn name(&mut self, no: u32, id: RequestId) {
+        if let Some(sent) = self.sent.get_mut(no as usize)
+            && sent.id != id
+        {
+            sent.id = id;
+            self.numbers.insert(id, no);
+        }
+    }
+
+    /// The message that had this id at some time.
+    pub fn number_of(&self, id: RequestId) -> Option<u32> {
+        self.numbers.get(&id).copied()
+    }
+
+    /// Notes something else that the SDK has taken, and gives it its number among these.
+    pub fn open_act(
+        &mut self,
+        (room, client, intended_us): (u32, u32, u64),
+        what: What,
+        id: RequestId,
+        aimed: Option<RequestId>,
+    ) -> usize {
+        let (stored, replicated, refused) = (false, false, None);
+        self.acts.push(Act { room, client, intended_us, what, id, aimed, stored, replicated, refused });
+        self.acts.len() - 1
     }
 
     /// A message by its number.
@@ -118,6 +152,10 @@ pub struct Seen {
     pub twice: Vec<u32>,
     /// Ids under which messages were shown; checked against the ledger's last word.
     pub ids: Vec<(u32, RequestId)>,
+    /// Changes that it was shown: edits, redactions, reactions, joins, leaves, names.
+    pub changes: HashSet<RequestId>,
+    /// Changes that were shown again.
+    pub changes_twice: Vec<RequestId>,
     /// Messages whose content was not what was sent, or that nobody sent.
     pub foreign: u64,
     /// Rooms that the client is in from the start, or asked to join at some time: no others are to be shown to it.
@@ -148,6 +186,13 @@ impl Seen {
         true
     }
 
+    /// A change was shown.
+    pub fn show_change(&mut self, id: RequestId) {
+        if !self.changes.insert(id) {
+            self.changes_twice.push(id);
+        }
+    }
+
     /// Whether a message was shown.
     pub fn has(&self, no: u32) -> bool {
         self.numbers.contains(no)
@@ -161,12 +206,22 @@ impl Seen {
 
     /// Whether the client was told that it has to page for this message.
     pub fn behind_gap(&self, sent: &Sent) -> bool {
-        self.gaps.get(&sent.room).is_some_and(|gap| gap.lowest <= sent.id && sent.intended_us <= gap.told_us)
+        self.gap_covers(sent.room, sent.id, sent.intended_us)
+    }
+
+    /// Whether the client was told that it has to page for what is at this place.
+    pub fn gap_covers(&self, room: u32, id: RequestId, intended_us: u64) -> bool {
+        self.gaps.get(&room).is_some_and(|gap| gap.lowest <= id && intended_us <= gap.told_us)
     }
 
     /// Whether the client must have been shown this message, by what it can know itself: it was a member before the
     /// message was meant to go out, and stayed.
     pub fn expects(&self, sent: &Sent) -> bool {
-        !self.left.contains(&sent.room) && self.joined_us.get(&sent.room).is_some_and(|at| *at <= sent.intended_us)
+        self.expects_at(sent.room, sent.intended_us)
+    }
+
+    /// Whether the client must have been shown what somebody meant to do in the room at this time.
+    pub fn expects_at(&self, room: u32, intended_us: u64) -> bool {
+        !self.left.contains(&room) && self.joined_us.get(&room).is_some_and(|at| *at <= intended_us)
     }
 }

@@ -4,6 +4,7 @@
 //! processes, with a fault in the middle; a ledger keeps what was sent and seen, and a verdict judges it.
 #![deny(unsafe_code)]
 
+pub mod acts;
 pub mod cli;
 pub mod drill;
 pub mod fanout;
@@ -11,6 +12,7 @@ pub mod fuzz;
 pub mod http;
 pub mod latency;
 pub mod ledger;
+pub mod model;
 pub mod outage;
 pub mod proc_stats;
 pub mod process_signal;

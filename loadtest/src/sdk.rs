@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use causeway_client::{Client, Config, Connector, Direction, Handle, SendError, SiteConfig, Standby};
-use causeway_protocol::{RequestId, RoomId, UserId, limits};
+use causeway_client::{Client, Config, Connector, Direction, Handle, HistoryError, SendError, SiteConfig, Standby};
+use causeway_protocol::{Code, RequestId, RoomId, UserId, limits};
 
-pub use causeway_client::Event;
+use crate::stamp::CONTENT_TYPE;
+
+pub use causeway_client::timeline::{Content, Timeline};
+pub use causeway_client::{Change, ChangeKind, Event, Message};
 
 /// Where a cluster is.
 #[derive(Clone, Debug)]
@@ -55,6 +58,20 @@ pub enum Happening {
         /// Its content.
         content: Bytes,
     },
+    /// A message whose body is gone: it was redacted before it came here.
+    Gone {
+        /// Its room.
+        room: RoomId,
+        /// Its identity and place.
+        id: RequestId,
+    },
+    /// Something else that somebody did in a room.
+    Change {
+        /// Its room.
+        room: RoomId,
+        /// Its identity and place.
+        id: RequestId,
+    },
     /// More is missing than one page.
     Gap {
         /// In which room.
@@ -91,6 +108,15 @@ pub struct HistoryPage {
     pub last: Option<RequestId>,
     /// Whether there is a next page.
     pub more: bool,
+}
+
+/// A page of everything that was done in a room, oldest first.
+#[derive(Debug)]
+pub struct EventPage {
+    /// Messages and changes.
+    pub events: Vec<Event>,
+    /// Whether there is a next page, and after which place.
+    pub next: Option<RequestId>,
 }
 
 /// How a session is opened.
@@ -138,6 +164,15 @@ pub struct Pending {
 
 fn other(error: impl std::fmt::Display) -> SdkError {
     SdkError::Other(error.to_string())
+}
+
+/// The place of an event that has one.
+pub fn place(event: &Event) -> Option<RequestId> {
+    match event {
+        Event::Message(message) => Some(message.id),
+        Event::Change(change) => Some(change.id),
+        _ => None,
+    }
 }
 
 fn not_taken(error: SendError) -> SdkError {
@@ -216,21 +251,66 @@ impl Session {
         self.client.send(room, content_type, content).map(|handle| Pending { handle }).map_err(not_taken)
     }
 
+    /// Gives an own message another content.
+    pub fn edit(&self, room: RoomId, target: RequestId, content: Bytes) -> Result<Pending, SdkError> {
+        self.client.edit(room, target, CONTENT_TYPE, content).map(|handle| Pending { handle }).map_err(not_taken)
+    }
+
+    /// Takes an own message's content away.
+    pub fn redact(&self, room: RoomId, target: RequestId) -> Result<Pending, SdkError> {
+        self.client.redact(room, target).map(|handle| Pending { handle }).map_err(not_taken)
+    }
+
+    /// Reacts to a message.
+    pub fn react(&self, room: RoomId, target: RequestId, symbol: &str) -> Result<Pending, SdkError> {
+        self.client.react(room, target, symbol).map(|handle| Pending { handle }).map_err(not_taken)
+    }
+
+    /// Takes a reaction back.
+    pub fn unreact(&self, room: RoomId, target: RequestId, symbol: &str) -> Result<Pending, SdkError> {
+        self.client.unreact(room, target, symbol).map(|handle| Pending { handle }).map_err(not_taken)
+    }
+
+    /// The user has read what came of the room so far.
+    pub fn mark_read(&self, room: RoomId) {
+        self.client.mark_read(room);
+    }
+
+    /// Messages of a room that the user has not read, by the home site.
+    pub async fn unread(&self, room: RoomId) -> Result<u64, SdkError> {
+        self.client.unread(room).await.map_err(other)
+    }
+
+    /// Whether the home site lets the user read a room: whether it takes the user for a member.
+    pub async fn may_read(&self, room: RoomId) -> Result<bool, SdkError> {
+        match self.client.history(room, None, Direction::Backward, 1).await {
+            Ok(_) => Ok(true),
+            Err(HistoryError::Refused { code, .. }) if code == Code::NotPermitted.number() => Ok(false),
+            Err(e) => Err(other(e)),
+        }
+    }
+
     /// Waits for events and appends those that are here; false when the session has ended.
     pub async fn next(&self, into: &mut Vec<Event>) -> bool {
         self.client.next_events(into, EVENTS_MAX).await > 0
+    }
+
+    /// A page of everything that was done, towards newer.
+    pub async fn events(&self, room: RoomId, after: Option<RequestId>) -> Result<EventPage, SdkError> {
+        let page = self.client.history(room, after, Direction::Forward, limits::HISTORY_PAGE_MAX).await;
+        let page = page.map_err(other)?;
+        let last = page.events.iter().filter_map(place).last();
+        if page.more && last <= after {
+            return Err(SdkError::Other("a page does not lead on".to_owned()));
+        }
+        Ok(EventPage { next: last.filter(|_| page.more), events: page.events })
     }
 
     /// A page of history, towards newer.
     pub async fn history(&self, room: RoomId, after: Option<RequestId>) -> Result<HistoryPage, SdkError> {
         let page =
             self.client.history(room, after, Direction::Forward, limits::HISTORY_PAGE_MAX).await.map_err(other)?;
-        let id = |event: &Event| match event {
-            Event::Message(message) => Some(message.id),
-            Event::Change(change) => Some(change.id),
-            _ => None,
-        };
-        let last = page.events.iter().filter_map(id).last();
+        let last = page.events.iter().filter_map(place).last();
         let message = |event: Event| match event {
             Event::Message(m) => Some(HistoryMessage { id: m.id, content: (!m.body_gone).then_some(m.content) }),
             _ => None,
@@ -281,7 +361,9 @@ fn preference(home: usize, turn: usize, sites: usize) -> impl Iterator<Item = us
 /// What an event is to a load tester.
 pub fn happening(event: Event) -> Happening {
     match event {
+        Event::Message(m) if m.body_gone => Happening::Gone { room: m.room, id: m.id },
         Event::Message(m) => Happening::Message { room: m.room, id: m.id, content: m.content },
+        Event::Change(change) => Happening::Change { room: change.room, id: change.id },
         Event::Gap(gap) => Happening::Gap { room: gap.room, lowest: gap.lowest.unwrap_or(RequestId::MIN) },
         Event::Moved { to, reason, .. } => Happening::Moved { to, reason: format!("{reason:?}").to_lowercase() },
         _ => Happening::Other,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::RunClock;
-use super::player::{Player, Stage};
+use super::player::Player;
+use super::stage::Stage;
 use crate::workload::Plan;
 
 /// How often those whose outbox was full are asked again, at the least.

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::clock::RunClock;
-use super::player::{Player, lock};
+use super::player::Player;
+use super::stage::lock;
 use crate::proc_stats;
 use crate::report::{RunEvents, Sample};
 use crate::site::{Cluster, SiteStatus, metrics};

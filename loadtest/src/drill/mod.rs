@@ -2,6 +2,7 @@
 //! brought back, and a verdict at the end.
 
 mod audit;
+mod census;
 mod clock;
 mod dispatch;
 mod fault;
@@ -10,6 +11,7 @@ mod player;
 mod settle;
 mod setup;
 mod show;
+mod stage;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,11 +30,12 @@ use crate::workload::{Kind, Plan};
 
 use clock::RunClock;
 use fault::{FaultPlan, Usage};
-use player::{Player, Stage};
+use player::Player;
 use show::Show;
+use stage::Stage;
 
 pub use fault::Fault;
-pub use player::lock;
+pub use stage::lock;
 
 /// How long after the setup a run starts: tasks that were spawned meanwhile get to their places.
 const LEAD_IN: Duration = Duration::from_millis(300);
@@ -147,18 +150,27 @@ async fn play(
     events.sent_s = clock.now_s();
 
     show.say("waiting for outboxes, convergence, deliveries");
-    let answered = settle::answered(&stage, replicates).await;
-    let outboxes_empty = settle::outboxes_empty(&players, replicates).await && answered;
+    let mut outboxes_empty = settle::emptied(&players, &stage, replicates).await;
     events.outboxes_empty_s = outboxes_empty.then(|| clock.now_s());
-    let equal = settle::converged(admins, |difference| show.wait(difference)).await;
+    let mut equal = settle::converged(admins, |difference| show.wait(difference)).await;
     events.converged_s = equal.is_ok().then(|| clock.now_s());
     settle::delivered(&players, &stage).await;
-    let end_us = clock.now_us();
     sampler.abort();
+
+    let mut reads: Vec<_> = target.sites.iter().map(|site| empty_read(site, plan)).collect();
+    // What has not settled in all this time does not, and is judged below; markers are looked at where all has.
+    show.say("counting unread messages at every site");
+    if outboxes_empty && equal.is_ok() {
+        let settled = || settle::emptied(&players, &stage, replicates);
+        outboxes_empty = census::unread(&shared, &stage, &players, &mut reads, settled).await;
+        equal = settle::converged(admins, |difference| show.wait(difference)).await;
+    }
+    settle::delivered(&players, &stage).await;
+    let end_us = clock.now_us();
     ticker.abort();
 
     show.say("reading everything back at every site");
-    let reads = read_back(&shared, target, &stage, show).await?;
+    read_back(&shared, &stage, &mut reads, show).await?;
     show.done();
     let end = EndState { hashes_equal: equal.is_ok(), outboxes_empty, replicates };
     let mut report = conclude(&players, &stage, &reads, end, events, end_us, &lost_home);
@@ -171,19 +183,26 @@ async fn play(
     report.command.clone_from(&drill.command);
     report.workload = workload_report(drill, target.sites.len());
     report.sites = sites_report(cluster.as_deref(), target, &mut usage);
-    report.samples = std::mem::take(&mut player::lock(&samples));
+    report.samples = std::mem::take(&mut lock(&samples));
     Ok(report)
 }
 
-async fn read_back(shared: &Shared, target: &Target, stage: &Stage, show: &Show) -> Result<Vec<SiteRead>> {
+/// Of a site, before anything is read there.
+fn empty_read(site: &TargetSite, plan: &Plan) -> SiteRead {
+    let name = if site.name.is_empty() { &site.address } else { &site.name };
+    let first_names = plan.rooms.iter().zip(0..).map(|(room, i)| (i, room.name.clone())).collect();
+    SiteRead { site: name.clone(), first_names, ..SiteRead::default() }
+}
+
+async fn read_back(shared: &Shared, stage: &Stage, reads: &mut [SiteRead], show: &Show) -> Result<()> {
     let rooms = stage.rooms.get().cloned().unwrap_or_default();
-    let mut reads = Vec::new();
-    for (i, site) in target.sites.iter().enumerate() {
-        let name = if site.name.is_empty() { &site.address } else { &site.name };
-        let read = audit::read_site(shared, &stage.run, i, name, &rooms, |n| show.read(n)).await;
-        reads.push(read.with_context(|| format!("reading back at {name}"))?);
+    for (i, read) in reads.iter_mut().enumerate() {
+        let name = read.site.clone();
+        census::memberships(shared, stage, i, read).await;
+        let done = audit::read_site(shared, &stage.run, i, &rooms, |n| show.read(n), read).await;
+        done.with_context(|| format!("reading back at {name}"))?;
     }
-    Ok(reads)
+    Ok(())
 }
 
 /// Judges what was seen, and computes the figures.
@@ -248,6 +267,12 @@ fn workload_report(drill: &Drill, sites: usize) -> WorkloadReport {
         messages: plan.messages() as u64,
         joins: count(Kind::Join),
         leaves: count(Kind::Leave),
+        topics: count(Kind::Topic),
+        edits: count(Kind::Edit),
+        redactions: count(Kind::Redact),
+        reactions: count(Kind::React),
+        unreactions: count(Kind::Unreact),
+        marks: count(Kind::Mark),
         offered_per_s: plan.messages() as f64 / planned_s.max(f64::EPSILON),
         fan_out: plan.fan_out(),
         planned_s,
@@ -275,6 +300,8 @@ fn client_counts(players: &[Arc<Player>], stage: &Stage, gaps: u64) -> ClientCou
     let mut counts = ClientCounts {
         gaps,
         outbox_full: stage.tally.outbox_full.load(Relaxed),
+        skipped: stage.tally.skipped.load(Relaxed),
+        marks: stage.tally.marks.load(Relaxed),
         late_send_max_ms: stage.tally.late_send_max.load(Relaxed) as f64 / 1000.0,
         cpu_s: proc_stats::cpu_s(std::process::id()),
         ..ClientCounts::default()

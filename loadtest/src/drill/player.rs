@@ -1,16 +1,16 @@
 //! A client of a run: its session, what it saw, and what it has yet to send.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use causeway_protocol::{RequestId, RoomId};
 
-use super::clock::RunClock;
-use crate::ledger::{Ledger, Seen};
-use crate::rng::Rng;
-use crate::sdk::{Happening, Pending, RefusedFor, SdkError, Session, happening};
+use super::stage::{Stage, add, lock};
+use crate::acts::What;
+use crate::ledger::Seen;
+use crate::sdk::{Happening, Pending, SdkError, Session, happening};
 use crate::stamp::{CONTENT_TYPE, CONTENT_TYPE_ACTION, LoadStamp, digest};
 use crate::workload::{Kind, PlanEvent};
 
@@ -38,84 +38,30 @@ pub struct PlayerState {
     last_of_sender: BTreeMap<(u32, u32), RequestId>,
     /// Messages shown below an earlier one of their sender.
     pub overtakes: u64,
+    /// When it last said that it had read a room, microseconds since the run's start.
+    pub marked_us: BTreeMap<u32, u64>,
 }
 
 /// Something to be sent.
 struct Job {
     room: u32,
     kind: Kind,
+    intended_us: u64,
     /// A message's number.
     no: Option<u32>,
+    /// The number of the message that it is about.
+    target: Option<u32>,
     body: Bytes,
 }
 
-/// Counts for those who watch. The verdict does not rest on them.
-#[derive(Default)]
-#[allow(missing_docs)]
-pub struct Tally {
-    pub sent: AtomicU64,
-    pub stored: AtomicU64,
-    pub replicated: AtomicU64,
-    pub delivered: AtomicU64,
-    pub refused: AtomicU64,
-    pub outbox_full: AtomicU64,
-    /// Microseconds.
-    pub late_send_max: AtomicU64,
-}
-
-fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// What all clients of a run share.
-pub struct Stage {
-    /// Part of every user's name: two runs on the same sites do not share their users, and so not their rooms.
-    pub run: String,
-    /// Every message.
-    pub ledger: Mutex<Ledger>,
-    /// Counts.
-    pub tally: Tally,
-    /// Set when the run starts.
-    pub clock: OnceLock<RunClock>,
-    /// The rooms' ids, by index.
-    pub rooms: OnceLock<Vec<RoomId>>,
-    /// And back.
-    pub room_index: OnceLock<BTreeMap<RoomId, u32>>,
-}
-
-impl Stage {
-    /// Before the run.
-    pub fn new() -> Self {
-        Self {
-            run: format!("{:08x}", Rng::fresh_seed() as u32),
-            ledger: Mutex::default(),
-            tally: Tally::default(),
-            clock: OnceLock::new(),
-            rooms: OnceLock::new(),
-            room_index: OnceLock::new(),
-        }
-    }
-
-    /// Microseconds since the run's start; 0 before it.
-    pub fn now_us(&self) -> u64 {
-        self.clock.get().map_or(0, RunClock::now_us)
-    }
-
-    /// The ledger.
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        lock(&self.ledger)
-    }
-}
-
-impl Default for Stage {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A panic elsewhere ends the run anyway; it does not make these values unreadable.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What became of a job.
+enum Handed {
+    /// A message is on its way.
+    Message(Pending),
+    /// Another request is on its way, and may name a message by this id.
+    Act(Pending, What, Option<RequestId>),
+    /// There is nothing to wait for.
+    Done,
 }
 
 /// One client.
@@ -160,6 +106,15 @@ impl Player {
                 }
                 None => state.seen.foreign += 1,
             },
+            Happening::Gone { id, .. } => match self.stage.ledger().number_of(id) {
+                Some(no) => {
+                    if state.seen.show(no, id, at_us) {
+                        add(&self.stage.tally.delivered);
+                    }
+                }
+                None => state.seen.foreign += 1,
+            },
+            Happening::Change { id, .. } => state.seen.show_change(id),
             Happening::Gap { room, lowest } => {
                 if let Some(room) = self.stage.index_of(room) {
                     state.seen.gap(room, lowest, at_us);
@@ -173,7 +128,8 @@ impl Player {
     /// Does what the plan says, or as soon as the outbox takes it: false if it has to wait.
     pub fn play(self: &Arc<Self>, event: &PlanEvent) -> bool {
         let no = event.kind.is_message().then(|| self.stage.ledger().open(event.room, self.number, event.at_us));
-        let body = match no {
+        let edited = event.target.filter(|_| event.kind == Kind::Edit);
+        let body = match no.or(edited) {
             Some(no) => LoadStamp { no, intended_us: event.at_us }.stamp(event.body.as_bytes()),
             None => Bytes::copy_from_slice(event.body.as_bytes()),
         };
@@ -182,7 +138,8 @@ impl Player {
         {
             sent.digest = digest(&body);
         }
-        self.state().backlog.push_back(Job { room: event.room, kind: event.kind, no, body });
+        let PlanEvent { room, kind, target, at_us: intended_us, .. } = *event;
+        self.state().backlog.push_back(Job { room, kind, intended_us, no, target, body });
         self.drain()
     }
 
@@ -198,13 +155,15 @@ impl Player {
             }
             let Some(job) = state.backlog.front() else { return true };
             match self.hand_over(job) {
-                Ok(pending) => {
+                Ok(handed) => {
                     let Some(job) = state.backlog.pop_front() else { return true };
                     if job.kind == Kind::Leave {
                         state.seen.left.insert(job.room);
+                    } else if job.kind == Kind::Mark {
+                        state.marked_us.insert(job.room, self.stage.now_us());
                     }
                     drop(state);
-                    self.follow(&job, pending);
+                    self.follow(&job, handed);
                 }
                 Err(SdkError::Full) => {
                     add(&self.stage.tally.outbox_full);
@@ -219,42 +178,81 @@ impl Player {
         }
     }
 
-    fn hand_over(&self, job: &Job) -> Result<Pending, SdkError> {
+    fn hand_over(&self, job: &Job) -> Result<Handed, SdkError> {
         let no_room = || SdkError::Other("the room is not made yet".to_owned());
         let room = *self.stage.rooms.get().and_then(|r| r.get(job.room as usize)).ok_or_else(no_room)?;
+        let act = |pending: Pending, what| Handed::Act(pending, what, None);
         match job.kind {
-            Kind::Message => self.session.send(room, CONTENT_TYPE, job.body.clone()),
-            Kind::Action => self.session.send(room, CONTENT_TYPE_ACTION, job.body.clone()),
-            Kind::Join => self.session.join(room),
-            Kind::Leave => self.session.leave(room),
-            Kind::Topic => self.session.set_name(room, &String::from_utf8_lossy(&job.body)),
+            Kind::Message => self.session.send(room, CONTENT_TYPE, job.body.clone()).map(Handed::Message),
+            Kind::Action => self.session.send(room, CONTENT_TYPE_ACTION, job.body.clone()).map(Handed::Message),
+            Kind::Join => self.session.join(room).map(|pending| act(pending, What::Join)),
+            Kind::Leave => self.session.leave(room).map(|pending| act(pending, What::Leave)),
+            Kind::Topic => {
+                let name = String::from_utf8_lossy(&job.body);
+                self.session.set_name(room, &name).map(|pending| act(pending, What::Name((*name).into())))
+            }
+            Kind::Mark => {
+                self.session.mark_read(room);
+                add(&self.stage.tally.marks);
+                Ok(Handed::Done)
+            }
+            Kind::Edit | Kind::Redact | Kind::React | Kind::Unreact => self.change(job, room),
         }
     }
 
-    /// Waits for the acks of what was handed over.
-    fn follow(self: &Arc<Self>, job: &Job, pending: Pending) {
-        let (room, no) = (job.room, job.no);
-        let player = Arc::clone(self);
-        match (job.kind, no) {
-            (Kind::Join, _) => {
-                tokio::spawn(async move {
-                    if pending.stored().await.is_ok() {
-                        let now = player.stage.now_us();
-                        player.state().seen.joined_us.entry(room).or_insert(now);
-                    }
-                });
+    /// Does something with a message that was sent before, by the id that it has now.
+    fn change(&self, job: &Job, room: RoomId) -> Result<Handed, SdkError> {
+        let sent = job.target.and_then(|no| self.stage.ledger().get(no).map(|sent| (no, sent.id, sent.refused)));
+        let Some((target, id, None)) = sent.filter(|(_, id, _)| *id != RequestId::MIN) else {
+            add(&self.stage.tally.skipped);
+            return Ok(Handed::Done);
+        };
+        let symbol = || Box::from(&*String::from_utf8_lossy(&job.body));
+        let (pending, what) = match job.kind {
+            Kind::Edit => {
+                let digest = digest(&job.body);
+                (self.session.edit(room, id, job.body.clone())?, What::Edit { target, digest })
             }
-            (_, Some(no)) => {
+            Kind::Redact => (self.session.redact(room, id)?, What::Redact { target }),
+            Kind::Unreact => {
+                let symbol: Box<str> = symbol();
+                (self.session.unreact(room, id, &symbol)?, What::Unreact { target, symbol })
+            }
+            _ => {
+                let symbol: Box<str> = symbol();
+                (self.session.react(room, id, &symbol)?, What::React { target, symbol })
+            }
+        };
+        Ok(Handed::Act(pending, what, Some(id)))
+    }
+
+    /// Waits for the acks of what was handed over.
+    fn follow(self: &Arc<Self>, job: &Job, handed: Handed) {
+        let room = job.room;
+        let player = Arc::clone(self);
+        match (handed, job.no) {
+            (Handed::Message(pending), Some(no)) => {
                 let now = self.stage.now_us();
                 add(&self.stage.tally.sent);
-                if let Some(sent) = self.stage.ledger().get_mut(no) {
-                    sent.id = pending.id();
-                    let late = now.saturating_sub(sent.intended_us);
-                    self.stage.tally.late_send_max.fetch_max(late, Ordering::Relaxed);
-                }
+                self.stage.ledger().name(no, pending.id());
+                self.stage.tally.late_send_max.fetch_max(now.saturating_sub(job.intended_us), Ordering::Relaxed);
                 tokio::spawn(async move { player.stage.follow_message(no, &pending).await });
             }
-            _ => {}
+            (Handed::Act(pending, what, aimed), _) => {
+                let joins = what == What::Join;
+                let of = (room, self.number, job.intended_us);
+                let act = self.stage.ledger().open_act(of, what, pending.id(), aimed);
+                tokio::spawn(async move {
+                    let stored = || {
+                        if joins {
+                            let now = player.stage.now_us();
+                            player.state().seen.joined_us.entry(room).or_insert(now);
+                        }
+                    };
+                    player.stage.follow_act(act, &pending, stored).await;
+                });
+            }
+            (Handed::Message(_), None) | (Handed::Done, _) => {}
         }
     }
 }
@@ -266,45 +264,6 @@ impl PlayerState {
             let last = self.last_of_sender.entry((room, sender)).or_insert(id);
             self.overtakes += u64::from(id < *last);
             *last = id.max(*last);
-        }
-    }
-}
-
-impl Stage {
-    fn index_of(&self, room: RoomId) -> Option<u32> {
-        self.room_index.get()?.get(&room).copied()
-    }
-
-    async fn follow_message(&self, no: u32, pending: &Pending) {
-        let stored = pending.stored().await;
-        self.note_answer(no, pending, stored, &self.tally.stored, |sent, at| sent.stored_us = Some(at));
-        if stored.is_ok() {
-            let replicated = pending.replicated().await;
-            self.note_answer(no, pending, replicated, &self.tally.replicated, |sent, at| sent.replicated_us = Some(at));
-        }
-    }
-
-    fn note_answer(
-        &self,
-        no: u32,
-        pending: &Pending,
-        answer: Result<(), RefusedFor>,
-        counter: &AtomicU64,
-        note: impl FnOnce(&mut crate::ledger::Sent, u64),
-    ) {
-        let now = self.now_us();
-        let mut ledger = self.ledger();
-        let Some(sent) = ledger.get_mut(no) else { return };
-        sent.id = pending.id();
-        match answer {
-            Ok(()) => {
-                add(counter);
-                note(sent, now);
-            }
-            Err(refused) => {
-                add(&self.tally.refused);
-                sent.refused = Some(refused.0);
-            }
         }
     }
 }

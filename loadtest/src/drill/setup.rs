@@ -9,7 +9,8 @@ use causeway_protocol::RoomId;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::timeout;
 
-use super::player::{Player, Stage};
+use super::player::Player;
+use super::stage::Stage;
 use crate::sdk::{Pending, SdkError, Session, SessionOptions, Shared};
 use crate::workload::Plan;
 
@@ -26,8 +27,13 @@ pub fn auditor(run: &str) -> String {
 }
 
 /// A client's user.
-fn user(run: &str, number: u32) -> String {
+pub fn user(run: &str, number: u32) -> String {
     format!("client{number:05}-{run}")
+}
+
+/// The client that a user is.
+pub fn client_of(run: &str, user: &str) -> Option<u32> {
+    user.strip_prefix("client")?.strip_suffix(run)?.strip_suffix('-')?.parse().ok()
 }
 
 /// Opens all clients' sessions, their homes spread evenly, and starts to watch them.
@@ -143,4 +149,16 @@ async fn all_answered(pending: Vec<Pending>, replicates: bool) -> Result<()> {
         Ok(())
     };
     timeout(STEP_WAIT, all).await.map_err(|_| anyhow::anyhow!("{count} requests have no answer after {STEP_WAIT:?}"))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_told_apart_by_their_names() {
+        assert_eq!(client_of("0a1b", &user("0a1b", 123)), Some(123));
+        assert_eq!(client_of("0a1b", &auditor("0a1b")), None);
+        assert_eq!(client_of("0a1b", &user("ffff", 1)), None);
+    }
 }

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use super::clock::RunClock;
-use super::player::Stage;
+use super::stage::Stage;
 
 const REFRESH: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.

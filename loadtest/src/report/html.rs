@@ -28,6 +28,7 @@ pub fn page(report: &Report) -> String {
     }
     out.push_str(&latency_table(&report.latency));
     out.push_str(&outage_table(report));
+    out.push_str(&acts_table(report));
     out.push_str(&sites_table(report));
     out.push_str(&examples(report));
     out.push_str("</main></body></html>\n");
@@ -67,10 +68,12 @@ fn tiles(report: &Report) -> String {
     let tile = |class: &str, value: String, name: &str| {
         format!("<div class=\"tile {class}\"><b>{}</b><span>{}</span></div>", escape(&value), escape(name))
     };
+    let wrong = v.acts.zeros().iter().map(|(_, n)| n).sum();
     let mut all = vec![
         tile(zero(v.lost), v.lost.to_string(), "lost"),
         tile(zero(v.shown_twice), v.shown_twice.to_string(), "shown twice"),
         tile(zero(v.out_of_place), v.out_of_place.to_string(), "out of place"),
+        tile(zero(wrong), wrong.to_string(), "other effects wrong"),
         tile(yes(v.hashes_equal), if v.hashes_equal { "equal" } else { "unequal" }.into(), "hashes at the end"),
         tile("", grouped(v.acked), "messages acked"),
         tile("", grouped(v.replicated), "in two sites"),
@@ -228,6 +231,23 @@ fn outage_table(report: &Report) -> String {
             row("all, before the fault (nothing wrong)", &o.control),
         ],
     )
+}
+
+fn acts_table(report: &Report) -> String {
+    let a = &report.verdict.acts;
+    let looks = format!("{} messages compared", grouped(a.looks_compared));
+    let compared = |n: u64| format!("{} compared", grouped(n));
+    let asked = [
+        format!("{} edits; {looks}", grouped(a.edits)),
+        format!("{} redactions", grouped(a.redactions)),
+        format!("{} reactions, {} taken back; {looks}", grouped(a.reactions), grouped(a.unreactions)),
+        format!("{} joins, {} leaves; {}", grouped(a.joins), grouped(a.leaves), compared(a.memberships_compared)),
+        format!("{} names; {}", grouped(a.names), compared(a.names_compared)),
+        format!("{} read markers; {}", grouped(report.clients.marks), compared(a.unread_compared)),
+    ];
+    let row = |((name, n), asked): ((&str, u64), String)| vec![name.to_owned(), n.to_string(), asked];
+    let rows = a.zeros().into_iter().zip(asked).map(row);
+    table("Besides messages, at all sites together", &["what", "how many", "of"], rows)
 }
 
 fn sites_table(report: &Report) -> String {

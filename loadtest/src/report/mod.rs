@@ -56,6 +56,12 @@ pub struct WorkloadReport {
     pub messages: u64,
     pub joins: u64,
     pub leaves: u64,
+    pub topics: u64,
+    pub edits: u64,
+    pub redactions: u64,
+    pub reactions: u64,
+    pub unreactions: u64,
+    pub marks: u64,
     /// Messages a second meant to be sent, over the planned time.
     pub offered_per_s: f64,
     /// First members of a room, weighted by messages.
@@ -125,6 +131,10 @@ pub struct ClientCounts {
     pub moves: u64,
     /// Moves by reason: away from silent, closed, stalled homes; returns.
     pub moves_by_reason: std::collections::BTreeMap<String, u64>,
+    /// Read markers sent.
+    pub marks: u64,
+    /// Edits, redactions and reactions left out because their message was not sent yet, or was refused.
+    pub skipped: u64,
     /// Times that an outbox was full and a send had to wait.
     pub outbox_full: u64,
     /// Requests that a site refused for now and that were tried again.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::verdict::ActsVerdict;
 
 /// A run like a real one, for the page.
 pub(crate) fn example() -> Report {
@@ -86,6 +87,20 @@ pub(crate) fn example() -> Report {
             hashes_equal: true,
             outboxes_empty: true,
             sites_read: 3,
+            acts: ActsVerdict {
+                edits: 2_400,
+                redactions: 600,
+                reactions: 18_000,
+                unreactions: 2_400,
+                joins: 4_700,
+                leaves: 700,
+                names: 12,
+                looks_compared: 360_000,
+                memberships_compared: 9_000,
+                names_compared: 360,
+                unread_compared: 144,
+                ..ActsVerdict::default()
+            },
             ..Verdict::default()
         },
         passed: true,
@@ -153,4 +168,17 @@ fn files_are_written() {
     if let Some(keep) = std::env::var_os("LOADTEST_EXAMPLE_REPORT") {
         std::fs::copy(html, keep).unwrap();
     }
+}
+
+#[test]
+fn what_else_was_wrong_is_named_everywhere() {
+    let mut report = example();
+    report.verdict.acts.redacted_readable = 7;
+    report.verdict.acts.unread_wrong = 2;
+    let text = summary(&report);
+    assert!(text.contains("redacted bodies readable 7") && text.contains("unread wrong 2"), "{text}");
+    assert!(text.contains("edits not shown 0, ") && text.contains("reactions 18000, taken back 2400"), "{text}");
+    let page = page(&report);
+    assert!(page.contains("<td>redacted bodies readable</td><td>7</td>"), "{page}");
+    assert!(page.contains("<b>9</b><span>other effects wrong</span>"));
 }

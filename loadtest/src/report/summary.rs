@@ -31,6 +31,19 @@ pub fn summary(report: &Report) -> String {
     if v.foreign > 0 {
         line(format!("  foreign      {} (nobody sent these)", v.foreign));
     }
+    let a = &v.acts;
+    line(format!(
+        "  besides      edits {}, redactions {}, reactions {}, taken back {}, joins {}, leaves {}, names {}, read markers {}",
+        a.edits, a.redactions, a.reactions, a.unreactions, a.joins, a.leaves, a.names, report.clients.marks
+    ));
+    let zeros = a.zeros().map(|(name, n)| format!("{name} {n}"));
+    line(format!("  of these     {}", zeros.join(", ")));
+    if a.refused > 0 || a.looks_uncertain > 0 {
+        line(format!(
+            "               refused {}, messages not judged for want of an answer {}",
+            a.refused, a.looks_uncertain
+        ));
+    }
     line(format!(
         "  convergence  hashes {}, outboxes {}; {} messages read back at {} sites",
         if v.hashes_equal { "equal" } else { "NOT equal" },

@@ -60,13 +60,13 @@ pub fn generate(config: &GeneratorConfig) -> Plan {
         if rng.chance(others) {
             let (client, kind) = other_event(cast, rooms[room].members.len(), clients, &mut rng);
             let body = if kind == Kind::Topic { body_of(Script::Ascii, 24, &mut rng) } else { "".into() };
-            events.push(PlanEvent { at_us, room: room as u32, client, kind, body });
+            events.push(PlanEvent { at_us, room: room as u32, client, kind, target: None, body });
         }
         let speaker = if paste { cast[0] } else { speaker(cast, &mut rng) };
         let kind = if rng.chance(ACTION_SHARE) { Kind::Action } else { Kind::Message };
         let bytes = interpolate(&BODY_BYTES, rng.unit()).round() as usize;
         let body = body_of(script_of(room, &scripts, &mut rng), bytes, &mut rng);
-        events.push(PlanEvent { at_us, room: room as u32, client: speaker, kind, body });
+        events.push(PlanEvent { at_us, room: room as u32, client: speaker, kind, target: None, body });
     }
     Plan { clients, rooms, events }
 }

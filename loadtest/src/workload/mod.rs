@@ -1,12 +1,14 @@
 //! What a run plays: rooms with their first members, and events at their times. It comes from the generator or from a
 //! trace; the rest of the load tester does not know which.
 
+mod acts;
 mod generator;
 mod quantiles;
 mod schedule;
 mod text;
 mod trace;
 
+pub use acts::{ActRates, overlay};
 pub use generator::{GeneratorConfig, generate};
 pub use quantiles::{BODY_BYTES, ROOM_SHARES};
 pub use schedule::{Fold, ScheduleConfig, ScheduleError, schedule};
@@ -26,6 +28,16 @@ pub enum Kind {
     Leave,
     /// Names the room.
     Topic,
+    /// Gives an own message another content.
+    Edit,
+    /// Takes an own message's content away.
+    Redact,
+    /// Reacts to a message.
+    React,
+    /// Takes a reaction back.
+    Unreact,
+    /// Has read the room.
+    Mark,
 }
 
 impl Kind {
@@ -46,7 +58,9 @@ pub struct PlanEvent {
     pub client: u32,
     /// What it is.
     pub kind: Kind,
-    /// The text of a message, an action or a topic.
+    /// Which message is edited, redacted or reacted to, counted from 0 in the order of the plan's messages.
+    pub target: Option<u32>,
+    /// The text of a message, an action, a topic or an edit; a reaction's symbol.
     pub body: Box<str>,
 }
 

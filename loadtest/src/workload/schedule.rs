@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use causeway_protocol::limits;
+
 use super::{Kind, Plan, PlanEvent, RoomPlan, TraceError, TraceEvent, TraceKind};
 
 /// How a long trace is laid over itself. Gaps within a conversation stay as they are.
@@ -158,7 +160,7 @@ fn people_to_clients(folded: Vec<Folded>, names: &BTreeMap<usize, String>, confi
         });
         let client = casting.client_of(&event.user, clients, config.members_max.max(1), &mut next_client);
         let at_us = ((t - t0) as f64 * 1000.0 / config.speed) as u64;
-        let mut push = |kind, body| plan.events.push(PlanEvent { at_us, room, client, kind, body });
+        let mut push = |kind, body| plan.events.push(PlanEvent { at_us, room, client, kind, target: None, body });
         match event.kind {
             TraceKind::Join => {
                 if casting.enter(&event.user, client) {
@@ -180,7 +182,8 @@ fn people_to_clients(folded: Vec<Folded>, names: &BTreeMap<usize, String>, confi
                     TraceKind::Topic => Kind::Topic,
                     _ => Kind::Message,
                 };
-                push(kind, event.body);
+                let body = if kind == Kind::Topic { short(event.body) } else { event.body };
+                push(kind, body);
             }
         }
     }
@@ -194,6 +197,14 @@ fn people_to_clients(folded: Vec<Folded>, names: &BTreeMap<usize, String>, confi
         }
     }
     plan
+}
+
+/// A topic as a room's name: as much of it as a name may have.
+fn short(topic: Box<str>) -> Box<str> {
+    match topic.floor_char_boundary(limits::NAME_BYTES_MAX) {
+        end if end < topic.len() => topic[..end].into(),
+        _ => topic,
+    }
 }
 
 impl Casting {

@@ -117,3 +117,10 @@ fn a_trace_without_messages_and_a_wrong_line_are_errors() {
     let broken = vec![Ok(say(0, "a", "x")), Err(TraceError::Missing { line: 2, field: "t" })];
     assert!(matches!(schedule(broken.into_iter(), &config()), Err(ScheduleError::Trace(_))));
 }
+
+#[test]
+fn a_topic_is_no_longer_than_a_name_may_be() {
+    let topic = TraceEvent { body: "가".repeat(400).into(), ..event(1, "a", "x", TraceKind::Topic) };
+    let plan = plan_of(vec![say(0, "a", "x"), topic], &config());
+    assert_eq!(plan.events[1].body.len(), 510);
+}

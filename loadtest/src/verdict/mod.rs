@@ -1,12 +1,20 @@
 //! The judgement of a run: was anything lost, shown twice or out of place? It is made from the ledger, from what every
 //! client saw, and from every room's history read back at every site.
 
+mod acts;
+mod expected;
+
 use std::collections::BTreeMap;
 
 use causeway_protocol::RequestId;
 use serde::{Deserialize, Serialize};
 
+use crate::acts::ChangeRead;
 use crate::ledger::{Ledger, Seen};
+use crate::model::Look;
+use expected::Expected;
+
+pub use acts::{ActsVerdict, UnreadRead};
 
 /// Examples of failures that a verdict names; the rest is counted.
 pub const EXAMPLES_MAX: usize = 20;
@@ -20,15 +28,33 @@ pub struct Read {
     pub no: Option<u32>,
     /// Of its content.
     pub digest: u64,
+    /// The body is gone.
+    pub gone: bool,
+    /// The client that wrote it; `None` for somebody who is no client of the run.
+    pub by: Option<u32>,
 }
 
-/// Every room's messages as one site gives them, in its order, oldest first.
+/// What one site says at the end. Rooms by their indexes; what is in them in the site's order, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct SiteRead {
     /// The site's name, for examples.
     pub site: String,
-    /// By the index of the room.
+    /// The messages.
     pub rooms: BTreeMap<u32, Vec<Read>>,
+    /// Everything else that was done.
+    pub changes: BTreeMap<u32, Vec<ChangeRead>>,
+    /// The places of both.
+    pub places: BTreeMap<u32, Vec<RequestId>>,
+    /// How the SDK's timeline shows each message, filled from the site's history.
+    pub timelines: BTreeMap<u32, BTreeMap<RequestId, Look>>,
+    /// The rooms' names as sessions are told them.
+    pub names: BTreeMap<u32, String>,
+    /// The names that the rooms were made with.
+    pub first_names: BTreeMap<u32, String>,
+    /// By room and client: whether the site takes the client for a member; `None` if it does not say.
+    pub members: BTreeMap<(u32, u32), Option<bool>>,
+    /// Counts of unread messages.
+    pub unread: Vec<UnreadRead>,
 }
 
 /// The figures, and whether they hold.
@@ -49,7 +75,7 @@ pub struct Verdict {
     pub unreplicated: u64,
     /// First showings to members.
     pub delivered: u64,
-    /// Acked messages times members that had to see them.
+    /// Acked messages, and other requests, times members that had to see them.
     pub deliveries_due: u64,
     /// Of these, those behind an announced gap: paged from history instead.
     pub behind_gaps: u64,
@@ -70,6 +96,9 @@ pub struct Verdict {
     pub sites_read: u64,
     /// Messages read back, all sites together.
     pub messages_read: u64,
+    /// Edits, redactions, reactions, memberships, names, read markers. What of them was lost, shown twice, out of place
+    /// or not asked for is counted with the messages.
+    pub acts: ActsVerdict,
     /// All sites held equal vectors with equal hashes at the end.
     pub hashes_equal: bool,
     /// All outboxes were empty at the end.
@@ -83,7 +112,13 @@ impl Verdict {
     pub fn holds(&self) -> bool {
         let zeros = [self.unanswered, self.unreplicated, self.lost, self.shown_twice, self.out_of_place, self.foreign];
         // A run in which nothing happened proves nothing.
-        zeros == [0; 6] && self.hashes_equal && self.outboxes_empty && self.acked > 0 && self.sites_read > 0
+        let none_wrong = self.acts.zeros().iter().all(|(_, n)| *n == 0);
+        zeros == [0; 6]
+            && none_wrong
+            && self.hashes_equal
+            && self.outboxes_empty
+            && self.acked > 0
+            && self.sites_read > 0
     }
 
     fn example(&mut self, text: impl FnOnce() -> String) {
@@ -114,13 +149,15 @@ pub fn judge(ledger: &Ledger, clients: &[Seen], sites: &[SiteRead], end: EndStat
         ..Verdict::default()
     };
     judge_answers(ledger, end.replicates, &mut verdict);
+    let expected = Expected::of(ledger);
     for site in sites {
-        judge_site(ledger, site, &mut verdict);
+        judge_site(ledger, &expected, site, &mut verdict);
     }
     for (client, seen) in clients.iter().enumerate() {
         judge_client(ledger, client, seen, &mut verdict);
     }
     judge_deliveries(ledger, clients, &mut verdict);
+    acts::judge_acts(ledger, &expected, clients, sites, end.replicates, &mut verdict);
     verdict.lost = verdict.lost_at_sites + verdict.lost_at_members;
     verdict
 }
@@ -141,8 +178,10 @@ fn judge_answers(ledger: &Ledger, replicates: bool, verdict: &mut Verdict) {
 }
 
 /// One site's histories against the ledger.
-fn judge_site(ledger: &Ledger, site: &SiteRead, verdict: &mut Verdict) {
+fn judge_site(ledger: &Ledger, expected: &Expected, site: &SiteRead, verdict: &mut Verdict) {
     let name = &site.site;
+    // What is gone has no stamp that says which message it is.
+    let by_id: BTreeMap<RequestId, u32> = ledger.sent.iter().zip(0..).map(|(sent, no)| (sent.id, no)).collect();
     let mut found = vec![false; ledger.sent.len()];
     for (room, reads) in &site.rooms {
         verdict.messages_read += reads.len() as u64;
@@ -155,18 +194,25 @@ fn judge_site(ledger: &Ledger, site: &SiteRead, verdict: &mut Verdict) {
             } else if let [a, b] = pair
                 && a.id == b.id
                 && a.no.is_none()
+                && !a.gone
             {
                 verdict.shown_twice += 1;
                 verdict.example(|| format!("{name}, room {room}: {:?} is there twice", a.id));
             }
         }
         for read in reads {
-            let sent = read.no.and_then(|no| ledger.get(no)).filter(|s| s.room == *room && s.digest == read.digest);
-            let (Some(no), Some(sent)) = (read.no, sent) else {
+            let no = if read.gone { by_id.get(&read.id).copied() } else { read.no };
+            let is_it = |digest: u64| read.gone || digest == read.digest;
+            let sent = no.and_then(|no| ledger.get(no)).filter(|s| s.room == *room && is_it(s.digest));
+            let (Some(no), Some(sent)) = (no, sent) else {
                 verdict.foreign += 1;
                 verdict.example(|| format!("{name}, room {room}: nobody sent what {:?} holds", read.id));
                 continue;
             };
+            if read.gone && !expected.may_be_gone.contains(&read.id) {
+                verdict.lost_at_sites += 1;
+                verdict.example(|| format!("{name}, room {room}: message {no} has lost its body"));
+            }
             if std::mem::replace(&mut found[no as usize], true) {
                 verdict.shown_twice += 1;
                 verdict.example(|| format!("{name}, room {room}: message {no} is there twice, once as {:?}", read.id));

@@ -31,9 +31,21 @@ impl Run {
         for n in 0..3u32 {
             member.show(n, id(u64::from(n) + 1), 50);
         }
-        let reads =
-            (0..3u32).map(|n| Read { id: id(u64::from(n) + 1), no: Some(n), digest: u64::from(n) + 100 }).collect();
-        let site = |name: &str, reads: &Vec<Read>| SiteRead { site: name.into(), rooms: [(0, reads.clone())].into() };
+        let reads = (0..3u32)
+            .map(|n| Read {
+                id: id(u64::from(n) + 1),
+                no: Some(n),
+                digest: u64::from(n) + 100,
+                gone: false,
+                by: Some(0),
+            })
+            .collect();
+        let site = |name: &str, reads: &Vec<Read>| SiteRead {
+            site: name.into(),
+            rooms: [(0, reads.clone())].into(),
+            timelines: [(0, crate::model::fold(reads, &[]).looks)].into(),
+            ..SiteRead::default()
+        };
         let reads: Vec<Read> = reads;
         Self { ledger, clients: vec![member.clone(), member], sites: vec![site("a", &reads), site("b", &reads)] }
     }
@@ -170,9 +182,9 @@ fn a_wrong_order_and_a_wrong_id_are_out_of_place() {
 #[test]
 fn what_nobody_sent_is_found() {
     for read in [
-        Read { id: id(9), no: None, digest: 1 },
-        Read { id: id(9), no: Some(77), digest: 1 },
-        Read { id: id(9), no: Some(1), digest: 1 },
+        Read { id: id(9), no: None, digest: 1, gone: false, by: Some(0) },
+        Read { id: id(9), no: Some(77), digest: 1, gone: false, by: Some(0) },
+        Read { id: id(9), no: Some(1), digest: 1, gone: false, by: Some(0) },
     ] {
         let mut run = Run::good();
         run.reads().push(read);
@@ -233,4 +245,13 @@ fn an_announced_gap_excuses_nothing_that_is_sent_later() {
     assert_eq!(run.judge().lost, 1, "message 2 was meant for 2,000 us");
     run.clients[1].gap(0, id(3), 2_000);
     assert_eq!(run.judge().lost, 0);
+}
+
+#[test]
+fn a_body_that_nobody_redacted_and_that_is_gone_is_lost() {
+    let mut run = Run::good();
+    run.reads()[1] = Read { no: None, digest: 0, gone: true, ..run.reads()[1].clone() };
+    let verdict = run.judge();
+    assert_eq!((verdict.lost, verdict.foreign), (1, 0), "{verdict:?}");
+    assert!(!verdict.holds());
 }
