@@ -151,6 +151,25 @@ fn an_answer_to_a_message_with_another_id_follows_it() {
 }
 
 #[test]
+fn a_change_of_a_message_with_another_id_follows_it() {
+    let mut c = Cluster::new(1);
+    c.sites[0].clock_ahead_ms = -3_600_000;
+    let first = c.say(room(1), "question");
+    c.wish(room(1), Wish::React(first.id, "+".to_owned()));
+    c.wish(room(1), Wish::Redact(first.id));
+    c.run_until("all", |c| c.shown.len() == 3);
+    for delivered in &c.items[1..] {
+        let Item::Request { request, .. } = &delivered.item else { panic!("a request") };
+        let target = match &request.kind {
+            Some(wire::request::Kind::React(react)) => react.target,
+            Some(wire::request::Kind::Redact(redact)) => redact.target,
+            kind => panic!("{kind:?}"),
+        };
+        assert_eq!(target.as_ref().map(RequestId::from_wire), Some(c.shown[0].1));
+    }
+}
+
+#[test]
 fn a_stamp_ahead_that_another_site_may_have_is_parked_and_never_replaced() {
     let mut c = Cluster::new(2);
     c.sites[1].clock_ahead_ms = -20_000;

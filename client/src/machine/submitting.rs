@@ -404,10 +404,10 @@ impl Machine {
         let old = entry.saved.id;
         let Ok(mut request) = wire::Request::decode(entry.saved.request.clone()) else { return };
         request.id = Some(id.to_wire());
-        if let Some(wire::request::Kind::Message(message)) = &mut request.kind {
-            // An answer to a message that has just been renamed follows it.
-            let renamed = |to: RequestId| renamed.iter().find(|(old, _)| *old == to).map_or(to, |(_, new)| *new);
-            message.reply_to = message.reply_to.as_ref().map(|to| renamed(RequestId::from_wire(to)).to_wire());
+        // What refers to a message that has just been renamed follows it.
+        if let Some(to) = request.kind.as_mut().and_then(reference) {
+            let old = RequestId::from_wire(to);
+            *to = renamed.iter().find(|(of, _)| *of == old).map_or(old, |(_, new)| *new).to_wire();
         }
         renamed.push((old, id));
         self.requests.rename(no, id, Bytes::from(request.encode_to_vec()));
@@ -441,6 +441,19 @@ impl Machine {
         }
         let frame = wire::MarkRead { room: room.to_wire(), vector: Some(mark.vector.to_wire()) };
         self.put(home, wire::client_frame::Frame::MarkRead(frame));
+    }
+}
+
+/// The message that a request refers to.
+fn reference(kind: &mut wire::request::Kind) -> Option<&mut wire::RequestId> {
+    use wire::request::Kind;
+    match kind {
+        Kind::Message(wire::Message { reply_to: target, .. })
+        | Kind::Edit(wire::Edit { target })
+        | Kind::Redact(wire::Redact { target })
+        | Kind::React(wire::React { target, .. })
+        | Kind::Unreact(wire::Unreact { target, .. }) => target.as_mut(),
+        _ => None,
     }
 }
 

@@ -52,7 +52,7 @@ impl Expected {
                 What::Edit { target, digest } => {
                     edits.entry(*target).and_modify(|e| *e = (*e).max((id, *digest))).or_insert((id, *digest));
                 }
-                What::Redact { .. } => _ = all.redacted.extend(act.aimed),
+                What::Redact { .. } => all.redacted.extend(act.aimed),
                 What::React { target, symbol } | What::Unreact { target, symbol } => {
                     let word = (id, matches!(act.what, What::React { .. }));
                     let last = reactions.entry((*target, symbol, act.client)).or_insert(word);

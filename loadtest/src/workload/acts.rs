@@ -1,7 +1,7 @@
 //! What people do with messages that are there: edits, redactions, reactions, and reading. It is laid over a plan, so
 //! that generated chat and traces have it alike. The same seed makes the same.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::quantiles::{BODY_BYTES, interpolate};
 use super::text::{Script, body_of};
@@ -67,18 +67,11 @@ impl ActRates {
     }
 }
 
-/// Lays edits, redactions, reactions and read markers over a plan: each by somebody who is in the room then. Who leaves the
-/// room later only reads: a site lets what names a message that it lacks wait, and the leave pass, and may then refuse what
-/// waited.
+/// Lays edits, redactions, reactions and read markers over a plan: each by somebody who is in the room then.
 pub fn overlay(plan: Plan, rates: &ActRates, seed: u64) -> Plan {
     let mut rng = Rng::seeded(seed ^ SEED_SALT);
     let mut rooms: Vec<Room> =
         plan.rooms.iter().map(|r| Room { present: r.members.clone(), ..Room::default() }).collect();
-    for event in plan.events.iter().filter(|event| event.kind == Kind::Leave) {
-        if let Some(room) = rooms.get_mut(event.room as usize) {
-            room.leavers.insert(event.client);
-        }
-    }
     let mut events = Vec::with_capacity(plan.events.len() + plan.events.len() / 3);
     let mut messages = 0u32;
     for event in plan.events {
@@ -118,8 +111,6 @@ struct Reaction {
 #[derive(Default)]
 struct Room {
     present: Vec<u32>,
-    /// Those who leave at some time.
-    leavers: BTreeSet<u32>,
     /// Recent messages and their authors.
     recent: VecDeque<(u32, u32)>,
     edited: Option<(u32, u32)>,
@@ -135,28 +126,27 @@ impl Room {
         push_bounded(&mut self.recent, (no, client), RECENT_MAX);
     }
 
-    /// Whether somebody is here, to stay.
-    fn stays(&self, client: u32) -> bool {
-        self.present.contains(&client) && !self.leavers.contains(&client)
+    fn is_here(&self, client: u32) -> bool {
+        self.present.contains(&client)
     }
 
     fn act(&mut self, kind: Kind, rng: &mut Rng) -> Option<Act> {
         match kind {
             Kind::Edit => {
-                let again = self.edited.filter(|(_, author)| rng.chance(EDIT_AGAIN_CHANCE) && self.stays(*author));
-                let (no, author) = again.or_else(|| self.recent_of_stayer(rng))?;
+                let again = self.edited.filter(|(_, author)| rng.chance(EDIT_AGAIN_CHANCE) && self.is_here(*author));
+                let (no, author) = again.or_else(|| self.recent_of_present(rng))?;
                 self.edited = Some((no, author));
                 let bytes = interpolate(&BODY_BYTES, rng.unit()).round() as usize;
                 Some((author, Some(no), body_of(Script::Ascii, bytes, rng)))
             }
-            Kind::Redact => self.recent_of_stayer(rng).map(|(no, author)| (author, Some(no), "".into())),
+            Kind::Redact => self.recent_of_present(rng).map(|(no, author)| (author, Some(no), "".into())),
             Kind::React => {
                 let Reaction { client, no, symbol } = self.reaction(rng)?;
                 Some((client, Some(no), symbol.into()))
             }
             Kind::Unreact => {
-                let from = rng.below(self.shown.len());
-                let at = position_from(&self.shown, from, |r| self.stays(r.client))?;
+                let here = |r: &Reaction| self.present.contains(&r.client);
+                let at = position_from(&self.shown, rng.below(self.shown.len()), here)?;
                 let reaction = self.shown.remove(at)?;
                 push_bounded(&mut self.taken, reaction, REACTIONS_MAX);
                 Some((reaction.client, Some(reaction.no), reaction.symbol.into()))
@@ -170,29 +160,23 @@ impl Room {
         self.present.get(rng.below(self.present.len())).copied()
     }
 
-    fn any_stayer(&self, rng: &mut Rng) -> Option<u32> {
-        let from = rng.below(self.present.len());
-        let mut turn = self.present.iter().cycle().skip(from).take(self.present.len());
-        turn.find(|client| !self.leavers.contains(client)).copied()
-    }
-
-    /// A recent message whose author is here to stay.
-    fn recent_of_stayer(&self, rng: &mut Rng) -> Option<(u32, u32)> {
+    /// A recent message whose author is still here.
+    fn recent_of_present(&self, rng: &mut Rng) -> Option<(u32, u32)> {
         let from = rng.below(self.recent.len());
-        let at = position_from(&self.recent, from, |(_, author)| self.stays(*author))?;
+        let at = position_from(&self.recent, from, |(_, author)| self.is_here(*author))?;
         self.recent.get(at).copied()
     }
 
     fn reaction(&mut self, rng: &mut Rng) -> Option<Reaction> {
         let again = match rng.chance(REACT_AGAIN_CHANCE) {
-            true => self.taken.iter().rposition(|r| self.stays(r.client)),
+            true => self.taken.iter().rposition(|r| self.present.contains(&r.client)),
             false => None,
         };
         let reaction = match again.and_then(|at| self.taken.remove(at)) {
             Some(reaction) => reaction,
             None => {
                 let (no, _) = *self.recent.get(rng.below(self.recent.len()))?;
-                Reaction { client: self.any_stayer(rng)?, no, symbol: SYMBOLS[rng.below(SYMBOLS.len())] }
+                Reaction { client: self.anybody(rng)?, no, symbol: SYMBOLS[rng.below(SYMBOLS.len())] }
             }
         };
         if !self.shown.contains(&reaction) {

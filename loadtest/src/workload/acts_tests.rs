@@ -61,13 +61,6 @@ fn only_authors_edit_and_redact_and_only_members_do_anything_to_earlier_messages
 }
 
 #[test]
-fn who_leaves_a_room_changes_nothing_in_it() {
-    let plan = overlay(chat(), &ActRates::default(), 9);
-    let leavers: BTreeSet<_> = of(&plan, Kind::Leave).iter().map(|e| (e.room, e.client)).collect();
-    assert!(plan.events.iter().all(|e| e.target.is_none() || !leavers.contains(&(e.room, e.client))));
-}
-
-#[test]
 fn some_messages_are_edited_twice_and_some_reactions_come_again() {
     let plan = overlay(chat(), &ActRates::default(), 9);
     let edited: Vec<_> = of(&plan, Kind::Edit).iter().filter_map(|e| e.target).collect();

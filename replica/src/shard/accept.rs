@@ -1,6 +1,8 @@
 //! Accepting requests (D1, D1a): dedup by the request's row, situation by this site's state, then one op.
 
-use causeway_protocol::{Code, Dot, Message, RequestId, Stamp, UserId, Vector, limits, wire, wire::request::Kind};
+use causeway_protocol::{
+    Code, Dot, Message, RequestId, RoomId, Stamp, UserId, Vector, limits, wire, wire::request::Kind,
+};
 
 use super::apply::{reaction_key, stamp_max};
 use super::permit::{Grounds, JOINS_MAX, SAW_MAX};
@@ -18,11 +20,15 @@ use crate::view::{Cf, ViewError};
 
 /// Requests that may wait for what they refer to, in one shard.
 const REFERENCE_WAITS_MAX: usize = 1_024;
-/// A request that refers to a message which this site lacks.
+/// A request that refers to a message which this site lacks, or that comes behind such a one of its device and room: a
+/// leave must not overtake what was asked for before it.
 pub(super) struct Referring {
     submission: Submission,
+    room: RoomId,
     target: RequestId,
     until_ms: u64,
+    /// It waits for another one alone, and may then wait for a message of its own.
+    behind: bool,
 }
 
 type Refusal = (Code, String);
@@ -58,6 +64,11 @@ impl Shard {
         if self.sabotaged(crate::Sabotage::DedupByWatermark) && self.watermark_covers(tx, &submission, request.id) {
             return Ok(());
         }
+        if may_wait && let Some((target, until_ms)) = self.waits_behind(&submission, &request) {
+            let room = request.room;
+            self.referring.push_back(Referring { submission, room, target, until_ms, behind: true });
+            return Ok(());
+        }
         let grounds = match self.check_situation(tx, &submission, &request)? {
             Ok(grounds) => grounds,
             Err(refusal) => {
@@ -76,7 +87,8 @@ impl Shard {
         if may_wait && let Some(target) = self.missing_reference(tx, &request)? {
             self.counters.reference_waits += 1;
             let until_ms = tx.now.mono_ms + timers::REFERENCE_WAIT_MS;
-            self.referring.push_back(Referring { submission, target, until_ms });
+            let room = request.room;
+            self.referring.push_back(Referring { submission, room, target, until_ms, behind: false });
             return Ok(());
         }
         self.accept(tx, submission, request, grounds)
@@ -233,17 +245,24 @@ impl Shard {
         Ok((!here && self.referring.len() < REFERENCE_WAITS_MAX).then_some(target))
     }
 
+    /// What an earlier request of the same device and room waits for, and until when. What is waited for itself goes
+    /// ahead.
+    fn waits_behind(&self, submission: &Submission, request: &Request) -> Option<(RequestId, u64)> {
+        let of_room = || self.referring.iter().filter(|waiting| waiting.room == request.room);
+        if of_room().any(|waiting| waiting.target == request.id) || self.referring.len() >= REFERENCE_WAITS_MAX {
+            return None;
+        }
+        let ahead = of_room().filter(|waiting| waiting.submission.device == submission.device).last()?;
+        Some((ahead.target, ahead.until_ms))
+    }
+
     /// Requests whose target came, or whose patience ended, are taken up again.
     pub(super) fn retry_referring(&mut self, tx: &mut Tx<'_>) -> Result<(), ViewError> {
-        for _ in 0..self.referring.len() {
-            let Some(waiting) = self.referring.pop_front() else { break };
-            let room = Request::decode(&waiting.submission.request).map(|request| request.room);
-            let here = match room {
-                Ok(room) => tx.get_bytes(&Key::Request(room, waiting.target))?.is_some(),
-                Err(_) => true,
-            };
+        // Each sees only those before it that go on waiting.
+        for waiting in std::mem::take(&mut self.referring) {
+            let here = tx.get_bytes(&Key::Request(waiting.room, waiting.target))?.is_some();
             if here || tx.now.mono_ms >= waiting.until_ms {
-                self.submit(tx, waiting.submission, false)?;
+                self.submit(tx, waiting.submission, waiting.behind)?;
             } else {
                 self.referring.push_back(waiting);
             }

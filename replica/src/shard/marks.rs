@@ -11,6 +11,9 @@ use crate::view::ViewError;
 
 /// Markers that wait to be sent in one shard; beyond it the oldest room's go unsent until read again.
 const MARKS_DUE_MAX: usize = 4_096;
+/// Markers of which a site that is down was not told, in one shard; beyond it such a site hears of further ones when they
+/// move again.
+const MARKS_MISSED_MAX: usize = 65_536;
 /// Markers in one frame.
 const FRAME_MARKS_MAX: usize = 512;
 
@@ -59,25 +62,53 @@ impl Shard {
         Ok(true)
     }
 
-    pub(super) fn send_marks(&mut self, tx: &mut Tx<'_>) {
+    /// Whether there are markers to be sent now.
+    pub(super) fn owes_marks(&self) -> bool {
+        !self.marks_due.is_empty() || (!self.marks_missed.is_empty() && self.all_peers_up())
+    }
+
+    fn all_peers_up(&self) -> bool {
+        self.peers.values().all(|peer| peer.up)
+    }
+
+    /// Sites that were down are told what they missed, all again at once: a marker that they know changes nothing.
+    fn take_up_missed(&mut self, tx: &Tx<'_>) -> Result<(), ViewError> {
+        for _ in 0..FRAME_MARKS_MAX {
+            let Some((room, user)) = self.marks_missed.pop_first() else { break };
+            let row: wire::ReadRow = tx.get(&Key::Read(room, user.clone()))?.unwrap_or_default();
+            let vector = Vector::from_wire_opt(row.vector.as_ref()).unwrap_or_default();
+            self.marks_due.entry((room, user)).or_default().join(&vector);
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_marks(&mut self, tx: &mut Tx<'_>) -> Result<(), ViewError> {
         self.marks_at = tx.now.mono_ms + timers::MARKS_MS;
+        let all_up = self.all_peers_up();
+        if all_up {
+            self.take_up_missed(tx)?;
+        }
         let mut marks = Vec::new();
         let mut bytes = 0;
         while marks.len() < FRAME_MARKS_MAX
             && bytes < self.bounds.frame_bytes_max
             && let Some(((room, user), vector)) = self.marks_due.pop_first()
         {
+            if !all_up && self.marks_missed.len() < MARKS_MISSED_MAX {
+                self.marks_missed.insert((room, user.clone()));
+            }
             let room = Bytes::copy_from_slice(&room.0);
             let mark = wire::ReadMark { room, user: user.as_str().to_owned(), vector: Some(vector.to_wire()) };
             bytes += mark.encoded_len();
             marks.push(mark);
         }
         if marks.is_empty() {
-            return;
+            return Ok(());
         }
         for (site, _) in self.peers.iter().filter(|(_, peer)| peer.up) {
             let frame = Frame::ReadMarks(wire::ReadMarks { marks: marks.clone() });
             tx.emit(Output::ToPeer(*site, self.config.frame(frame)));
         }
+        Ok(())
     }
 }

@@ -107,6 +107,8 @@ pub struct Shard {
     merge_unsynced: bool,
     transfers: u64,
     marks_due: BTreeMap<(RoomId, UserId), Vector>,
+    /// Of which a site that is down was not told.
+    marks_missed: BTreeSet<(RoomId, UserId)>,
     /// Purges that were not done before the restart.
     purges_left: VecDeque<Purge>,
     ready: bool,
@@ -176,6 +178,7 @@ impl Shard {
             merge_unsynced: false,
             transfers: 0,
             marks_due: BTreeMap::new(),
+            marks_missed: BTreeSet::new(),
             ready_at,
             accepting: true,
             forward_at: now.mono_ms,
@@ -305,7 +308,7 @@ impl Shard {
             self.repair(tx)?;
         }
         if now >= self.marks_at {
-            self.send_marks(tx);
+            self.send_marks(tx)?;
         }
         if now >= self.truncate_at {
             self.truncate(tx)?;
@@ -325,7 +328,7 @@ impl Shard {
             self.peers_timer(),
             digests.then_some(self.digest_at),
             linked.then_some(self.truncate_at),
-            (linked && !self.marks_due.is_empty()).then_some(self.marks_at),
+            (linked && self.owes_marks()).then_some(self.marks_at),
         ];
         fixed.into_iter().flatten().min()
     }

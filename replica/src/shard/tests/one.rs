@@ -143,6 +143,38 @@ fn an_answer_waits_a_moment_for_the_message_that_it_answers() {
 }
 
 #[test]
+fn a_leave_does_not_overtake_what_waits() {
+    let mut sites = Cluster::new(&[A, B]);
+    let (ann, bob) = (user("ann"), user("bob"));
+    let room = sites.create(A, &ann, true);
+    sites.join(A, &bob, room);
+    sites.settle();
+    let missing = wire::RequestId { stamp: 1, device: 1 };
+    let react = Kind::React(wire::React { target: Some(missing), symbol: "+".into() });
+    let react = sites.wish(&bob, Some(room), react);
+    let again = wire::RequestId { stamp: 2, device: 1 };
+    let answer =
+        sites.wish(&bob, Some(room), Kind::Message(wire::Message { reply_to: Some(again), ..Default::default() }));
+    let leave = sites.wish(&bob, Some(room), Kind::Leave(wire::Leave {}));
+    for wish in [&react, &answer, &leave] {
+        sites.submit(A, wish);
+    }
+    let other = sites.say(A, &ann, room);
+    assert!(sites.site(A).has(&other), "others do not wait");
+    assert!(![&react, &answer, &leave].iter().any(|wish| sites.site(A).has(wish)));
+    sites.pass_ms(super::super::timers::REFERENCE_WAIT_MS);
+    assert!(sites.site(A).has(&react), "patience ends");
+    assert!(!sites.site(A).has(&leave), "the answer waits for its own message now");
+    sites.pass_ms(super::super::timers::REFERENCE_WAIT_MS);
+    assert!(sites.site(A).has(&answer), "{:?}", sites.site(A).refused(&answer));
+    assert!(sites.site(A).has(&leave), "{:?}", sites.site(A).refused(&leave));
+    assert!(!sites.site(A).is_member(room, &bob));
+    for wish in [&react, &answer, &leave] {
+        assert_eq!(sites.site(A).refused(wish), None);
+    }
+}
+
+#[test]
 fn a_restart_continues_under_a_new_incarnation() {
     let mut sites = Cluster::new(&[A]);
     let ann = user("ann");

@@ -1,8 +1,8 @@
 //! Two sites.
 
-use causeway_protocol::{Message, wire, wire::request::Kind};
+use causeway_protocol::{Message, Vector, wire, wire::request::Kind};
 
-use super::cluster::{A, B, Cluster, text_body, user};
+use super::cluster::{A, B, C, Cluster, text_body, user};
 use crate::io::{Alarm, Input};
 
 #[test]
@@ -215,4 +215,28 @@ fn a_read_marker_follows_its_user_to_the_other_site() {
         |sites: &Cluster, site| crate::view::View::get(&sites.sites[&site].rows, key.family(), &key.encode()).unwrap();
     assert!(marker(&sites, A).is_some());
     assert_eq!(marker(&sites, A), marker(&sites, B));
+}
+
+#[test]
+fn a_site_that_was_away_hears_of_the_read_markers_that_it_missed() {
+    let mut sites = Cluster::new(&[A, B, C]);
+    let ann = user("ann");
+    let rooms = [sites.create(A, &ann, true), sites.create(A, &ann, true)];
+    sites.settle();
+    let read = sites.site(A).shard.durable().clone();
+    sites.cut(A, B);
+    for room in rooms {
+        sites.input(A, Input::MarkRead(ann.clone(), room, read.clone()));
+    }
+    sites.pass_ms(10 * super::super::timers::MARKS_MS);
+    sites.heal(A, B);
+    sites.settle();
+    sites.pass_ms(super::super::timers::MARKS_MS);
+    sites.settle();
+    for room in rooms {
+        let key = crate::key::Key::Read(room, ann.clone());
+        let row = crate::view::View::get(&sites.sites[&B].rows, key.family(), &key.encode()).unwrap();
+        let row: wire::ReadRow = causeway_protocol::Message::decode(row.expect("it is there")).unwrap();
+        assert_eq!(Vector::from_wire_opt(row.vector.as_ref()).unwrap(), read);
+    }
 }
