@@ -158,7 +158,7 @@ fn ops_with_the_largest_headers_travel_on_in_frames_that_can_be_sent() {
     let fits = limits::HEADER_BYTES_MAX / 20 - 10;
     let first = large(1, Bytes::new(), fits);
     let chain = |header: &wire::Header| Bytes::copy_from_slice(&chain_hash(&op(header).header));
-    a.ops(&[first.clone()]);
+    a.ops(std::slice::from_ref(&first));
     a.ops(&[large(2, chain(&first), fits)]);
     assert!(!a.complains());
     a.ops(&[large(3, Bytes::from_static(&[0; 16]), fits + 20)]);
