@@ -82,6 +82,31 @@ fn a_revocation_comes_with_its_past_and_one_that_makes_no_sense_does_not_come() 
     assert_eq!(c.machine.counters().malformed, 1);
 }
 
+/// A request with the highest stamp of all leaves none above it for those that answer it.
+#[test]
+fn the_highest_stamp_of_all_does_not_stop_the_minting_of_ids() {
+    let mut c = Cluster::new(1);
+    c.run(1_000);
+    let link = c.active_link(0).expect("a session");
+    let id = RequestId { stamp: Stamp(u64::MAX), device: DeviceId(99) };
+    let kind = Some(wire::request::Kind::Join(wire::Join {}));
+    let request = wire::Request { id: Some(id.to_wire()), kind, ..Default::default() };
+    c.event(
+        0,
+        link,
+        wire::event_frame::Frame::Event(wire::Event {
+            room: room(1).to_wire(),
+            dot: Some(Dot { origin: Origin { site: SiteId(1), node: 0, incarnation: 100 }, seq: 1 }.to_wire()),
+            user: "eve".to_owned(),
+            request: request.encode_to_vec().into(),
+            ..Default::default()
+        }),
+    );
+    c.run(10);
+    let said: std::collections::BTreeSet<_> = (0..4).map(|n| c.say(room(1), &n.to_string()).id).collect();
+    assert_eq!(said.len(), 4);
+}
+
 /// No site would welcome a client whose cursors name more origins than a vector may.
 #[test]
 fn a_cursor_that_no_hello_could_tell_is_not_taken() {

@@ -133,7 +133,8 @@ impl Machine {
         }
         // Acks name the id alone: no two requests in the outbox may share one, whatever their rooms.
         while self.requests.was_used(RequestId { stamp, device: self.device }) {
-            stamp = stamp.next();
+            // Behind the highest stamp of all, which only a broken clock makes, there is none: it begins again from now.
+            stamp = if stamp == stamp.next() { Stamp::from_ms(now.wall_ms) } else { stamp.next() };
         }
         if stamp.ms() <= clock_ms + FLOOR_AHEAD_MAX_MS {
             self.minted = self.minted.max(stamp);
