@@ -103,7 +103,11 @@ impl ServerSession {
                 self.in_flight.sent(id, bytes_of(&submit));
                 let shard = room.shard(self.config.shard_count);
                 let (session, device) = (self.config.id, id.device);
-                let submission = Submission { session, user, device, request: submit.request, body: submit.body };
+                // Copied: a part keeps the whole frame in memory for as long as the op is held, and most of a frame may be
+                // fields that nobody knows.
+                let copy = |part: &bytes::Bytes| bytes::Bytes::copy_from_slice(part);
+                let (request, body) = (copy(&submit.request), submit.body.as_ref().map(copy));
+                let submission = Submission { session, user, device, request, body };
                 out.push(SessionOutput::Submit(shard, submission));
             }
             Err((code, detail)) => out.push(frames::refused(Some(id), code, detail)),

@@ -325,3 +325,26 @@ fn read_markers_that_wait_for_the_list_of_rooms_are_bounded() {
     });
     assert_eq!(kept, Some(64 * limits::VECTOR_ENTRIES_MAX));
 }
+
+/// What is held of a submit must not hold the frame that it came in, most of which may be fields that nobody knows.
+#[test]
+fn a_submit_does_not_keep_its_frame_in_memory() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    let mut host = Host::new(site, "ann");
+    host.say_hello(&[]);
+    let device = crate::read::fixture::device(&user("ann"));
+    let id = wire::RequestId { stamp: 1 << 40, device: device.0 };
+    let request = wire::Request { id: Some(id), room: room.to_wire(), ..Default::default() };
+    let submit =
+        wire::Submit { request: request.encode_to_vec().into(), body: Some(Bytes::from_static(b"body")), nonce: 0 };
+    let frame = Bytes::from(wire::ClientFrame { frame: Some(Frame::Submit(submit)) }.encode_to_vec());
+    host.handle(SessionInput::Frame(wire::ClientFrame::decode(frame.clone()).unwrap()));
+    let passed = host.others.iter().find_map(|output| match output {
+        SessionOutput::Submit(_, submission) => Some(submission),
+        _ => None,
+    });
+    let passed = passed.expect("it is passed on");
+    let within = |part: &Bytes| frame.as_ptr_range().contains(&part.as_ptr());
+    assert!(!within(&passed.request) && !passed.body.as_ref().is_some_and(within));
+}
