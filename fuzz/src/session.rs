@@ -134,9 +134,10 @@ impl Run {
                 let mut cursors = Vec::new();
                 for _ in 0..u.int_in_range(0..=3)? {
                     let room = one(u, &self.forge.rooms)?.to_wire();
-                    let vector = Some(self.forge.vector(u, &held, own)?);
-                    let marker = *one(u, &[0, Vector::new().fingerprint(), 7])?;
-                    cursors.push(wire::RoomCursor { room, vector, marker });
+                    let vector = self.forge.vector(u, &held, own)?;
+                    let told = Vector::from_wire(&vector).unwrap_or_default();
+                    let summary = *one(u, &[0, told.summary_fingerprint(&Vector::new()), 7])?;
+                    cursors.push(wire::RoomCursor { room, vector: Some(vector), summary });
                 }
                 let user = one(u, &self.forge.users)?.to_string();
                 let token = format!("{user} {}", *one(u, &[0_u64, 50, 100_000, u64::MAX])?);

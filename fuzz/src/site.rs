@@ -183,7 +183,8 @@ impl Site {
                 let ids = self.requests_of(room);
                 let readers = wire::ReadersRequest { room: room_bytes, ids, names: true };
                 read(read::readers(&self.rows, self, SHARDS, user, &readers).map(drop));
-                read(read::summary(&self.rows, durable, room, user).map(drop));
+                let standing = read::standing(&self.rows, durable, room, user);
+                read(standing.and_then(|it| read::summary(&self.rows, durable, room, user, &it)).map(drop));
                 read(read::is_member(&self.rows, durable, room, user).map(drop));
             }
         }

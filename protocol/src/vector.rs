@@ -87,9 +87,10 @@ impl Vector {
         hash16("causeway/vector", &[&bytes])
     }
 
-    /// The first 8 bytes of its hash, big-endian; never 0. For telling whether somebody holds the same one.
-    pub fn fingerprint(&self) -> u64 {
-        let hash = self.hash();
+    /// Of a summary that holds all up to here, made with this read marker: the first 8 bytes of a hash of both, big-endian;
+    /// never 0. For telling whether somebody holds the same one.
+    pub fn summary_fingerprint(&self, marker: &Self) -> u64 {
+        let hash = hash16("causeway/summary", &[&self.hash(), &marker.hash()]);
         let (first, _) = hash.split_first_chunk().expect("a hash has 16 bytes");
         u64::from_be_bytes(*first).max(1)
     }

@@ -464,6 +464,10 @@ impl World {
         }
     }
 
+    fn home_of(&self, number: usize) -> Option<SiteId> {
+        self.clients[number].machine.as_ref()?.status().site
+    }
+
     fn progress(&mut self, number: usize, no: RequestNo, id: RequestId, progress: Progress) -> Step {
         let now = self.now();
         self.trace.note(now, "progress", &[number as u64, no.0, id.stamp.0], || {
@@ -472,8 +476,9 @@ impl World {
         let Some(room) = self.clients[number].request_rooms.get(&no).copied() else { return Ok(()) };
         match progress {
             Progress::Parked { .. } => _ = self.clients[number].parked.insert(no),
-            // Parked before, it still is: that is told once.
+            // Parked before, it still is: that is told once. Another site than the home may have stored it.
             Progress::Reminted { .. } => {}
+            Progress::Stored { site, .. } if self.home_of(number) != Some(site) => {}
             _ => _ = self.clients[number].parked.remove(&no),
         }
         let Some(sent) = self.checks.sends.get_mut(&room, &id) else { return Ok(()) };

@@ -96,7 +96,7 @@ impl World {
         let cursor = |room: &RoomId| wire::RoomCursor {
             room: room.to_wire(),
             vector: Some(joined[usize::from(room.shard(self.plan.shards).0)].to_wire()),
-            marker: 0,
+            summary: 0,
         };
         hello.cursors = self.workload.rooms().iter().map(cursor).collect();
         wire::ClientFrame { frame: Some(wire::client_frame::Frame::Hello(hello)) }
@@ -377,7 +377,15 @@ fn words(output: &SessionOutput) -> String {
                 format!("opened {:?}", RoomId::from_wire(&opened.room))
             }
             Some(wire::event_frame::Frame::Summary(summary)) => {
-                format!("summary {:?}", RoomId::from_wire(&summary.room))
+                let of = |vector: &Option<wire::Vector>| Vector::from_wire_opt(vector.as_ref());
+                format!(
+                    "summary {:?} upto {:?} marker {:?} unread {} mentions {}",
+                    RoomId::from_wire(&summary.room),
+                    of(&summary.upto),
+                    of(&summary.marker),
+                    summary.unread,
+                    summary.mentions
+                )
             }
             Some(wire::event_frame::Frame::Unchanged(unchanged)) => {
                 format!("unchanged {:?}", RoomId::from_wire(&unchanged.room))

@@ -58,8 +58,10 @@ pub(super) struct Listed {
     open: bool,
     channel: bool,
     made: Stamp,
-    /// What the counts hold already.
+    /// What the last summary held.
     upto: Vector,
+    /// What is known here: the last summary and the events that followed.
+    held: Vector,
     /// What the user has read; `None` until the site has told.
     marker: Option<Vector>,
     last: Option<Preview>,
@@ -81,6 +83,7 @@ impl Listed {
             channel: opened.channel,
             made: Stamp(0),
             upto: Vector::new(),
+            held: Vector::new(),
             marker: None,
             last: None,
             last_dot: None,
@@ -117,13 +120,15 @@ impl Listed {
         if !is_ahead || place(&last) > place(&self.last) {
             (self.last, self.last_dot) = (last, None);
         }
+        self.held.clone_from(&upto);
         self.upto = upto;
         self.marker = Some(marker);
     }
 
-    /// For a hello: of the read marker that the summary here was made with.
+    /// For a hello: of the summary that what is here amounts to. 0, so that a site tells anew, where a question was not
+    /// answered.
     pub(super) fn fingerprint(&self) -> u64 {
-        self.marker.as_ref().map_or(0, Vector::fingerprint)
+        self.marker.as_ref().filter(|_| !self.asked).map_or(0, |marker| self.held.summary_fingerprint(marker))
     }
 
     /// The user has read all of this. Where the counts hold messages that are still on their way here, the site tells
@@ -155,6 +160,7 @@ impl Listed {
         id: RequestId,
         (by, request, body): (&str, &wire::Request, Option<&Bytes>),
     ) {
+        self.held.raise(dot);
         match &request.kind {
             Some(Kind::Message(message)) => {
                 let is_newest = self.last.as_ref().is_none_or(|last| id > last.id);

@@ -115,12 +115,27 @@ fn what_another_site_does_not_know_yet_stays() {
 }
 
 #[test]
+fn a_hello_says_which_summary_the_list_amounts_to() {
+    let mut room = listed(5, 10);
+    let of = |seq: u64| upto(seq).summary_fingerprint(&Vector::new());
+    assert_eq!(room.fingerprint(), of(5));
+    note(&mut room, 6, 30, "bob", message(&[]), "of a dead site");
+    assert_eq!(room.fingerprint(), of(6));
+    // A site that lacks it tells of less, whatever the cursor covers.
+    room.summarise(&wire::RoomSummary::default(), upto(5), Vector::new());
+    assert_eq!(room.fingerprint(), of(5));
+    // Who has asked and been told nothing holds none.
+    assert!(room.asks());
+    assert_eq!(room.fingerprint(), 0);
+}
+
+#[test]
 fn a_site_is_asked_once_and_not_before_it_has_told() {
     let mut room = Listed::opened(LinkId(1), &opened("lunch", 1));
     assert!(!room.asks());
     assert_eq!(room.fingerprint(), 0);
     room.summarise(&wire::RoomSummary::default(), upto(5), upto(3));
-    assert_eq!(room.fingerprint(), upto(3).fingerprint());
+    assert_eq!(room.fingerprint(), upto(5).summary_fingerprint(&upto(3)));
     assert!(room.is_unsure_of(&dot(6)) && !room.is_unsure_of(&dot(5)));
     assert!(room.asks() && !room.asks());
     room.summarise(&wire::RoomSummary::default(), upto(5), upto(3));

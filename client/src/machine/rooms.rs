@@ -120,7 +120,7 @@ impl Rooms {
         let cursors = held.map(|(id, room)| wire::RoomCursor {
             room: id.to_wire(),
             vector: Some(room.cursor.to_wire()),
-            marker: room.listed.as_ref().map_or(0, |listed| listed.fingerprint()),
+            summary: room.listed.as_ref().map_or(0, |listed| listed.fingerprint()),
         });
         cursors
             .take_while(|cursor| {

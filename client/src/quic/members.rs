@@ -18,8 +18,8 @@ pub struct Member {
 pub struct MembersPage {
     /// By name.
     pub members: Vec<Member>,
-    /// Whether there are further ones, or may be: ask for those above the last one's name.
-    pub more: bool,
+    /// Where there are further ones, or may be: the name after which to ask for them.
+    pub next: Option<UserId>,
 }
 
 /// How far a room's members have read a message. Its author counts neither as a reader nor as one who has not read it.
@@ -47,7 +47,8 @@ pub(super) async fn members(
     let page: wire::MembersPage = query::fetch(home, wire::query::Query::Members(request), "MembersPage").await?;
     query::check(page.code, page.detail)?;
     let member = |wire::Member { user, role }| Member { user, role: Role::from_number(role) };
-    Ok(MembersPage { members: page.members.into_iter().map(member).collect(), more: page.more })
+    let next = UserId::new(&page.next).ok();
+    Ok(MembersPage { members: page.members.into_iter().map(member).collect(), next })
 }
 
 pub(super) async fn read_by(home: Home, room: RoomId, id: RequestId) -> Result<ReadBy, HistoryError> {

@@ -113,7 +113,7 @@ impl Attacker {
             let mut vector = vector(rng);
             vector.entries.truncate(limits::VECTOR_ENTRIES_MAX);
             vector.entries.iter_mut().for_each(|dot| dot.seq = dot.seq.clamp(1, 1 << 48));
-            hello.cursors.push(wire::RoomCursor { room: room.to_wire(), vector: Some(vector), marker: rng.bits() });
+            hello.cursors.push(wire::RoomCursor { room: room.to_wire(), vector: Some(vector), summary: rng.bits() });
         }
         if !valid {
             match rng.below(5) {

@@ -142,7 +142,7 @@ fn op(out: &mut Vec<Sample>) {
 }
 
 fn client(out: &mut Vec<Sample>) {
-    let cursor = wire::RoomCursor { room: ROOM, vector: Some(vector()), marker: 0x2122_2324_2526_2728 };
+    let cursor = wire::RoomCursor { room: ROOM, vector: Some(vector()), summary: 0x2122_2324_2526_2728 };
     let hello = wire::Hello {
         version_min: 1,
         version_max: 2,
@@ -273,7 +273,7 @@ fn event(out: &mut Vec<Sample>) {
     let member = wire::Member { user: "ann".into(), role: 5 };
     let detail = || "why".to_owned();
     samples!(out, MembersPage:
-        wire::MembersPage { members: vec![member.clone()], more: true, code: 201, detail: detail() },
+        wire::MembersPage { members: vec![member.clone()], next: member.user.clone(), code: 201, detail: detail() },
     );
     samples!(out, Member: member);
     let readers = wire::Readers { id: Some(id()), unread: 300, readers: vec!["bob".into()] };

@@ -147,6 +147,14 @@ impl Fixture {
         self.view.apply(&batch);
     }
 
+    /// Somebody who was a member and has no row but for what was done to them.
+    pub fn former(&mut self, room: RoomId, name: &str) {
+        let mut batch = Batch::default();
+        let revocations = vec![wire::Revocation::default()];
+        put(&mut batch, &Key::Member(room, user(name)), &wire::ElementRow { revocations, ..Default::default() });
+        self.view.apply(&batch);
+    }
+
     pub fn mark(&mut self, room: RoomId, name: &str, vector: &Vector) {
         let mut batch = Batch::default();
         put(&mut batch, &Key::Read(room, user(name)), &wire::ReadRow { vector: Some(vector.to_wire()) });

@@ -45,7 +45,8 @@ pub fn members(
         wire::Member { user: user.as_str().to_owned(), role }
     };
     let members = found.members.iter().map(member).collect();
-    Ok(wire::MembersPage { members, more: found.more, ..Default::default() })
+    let next = found.next.map_or_else(String::new, |user| user.as_str().to_owned());
+    Ok(wire::MembersPage { members, next, ..Default::default() })
 }
 
 /// Who has read messages of a room. A refusal is a page with a code.
@@ -66,7 +67,7 @@ pub fn readers(
         return Ok(refusal((Code::Malformed, "ids must be 1 to 100".to_owned())));
     }
     let found = present(view, &durable, &room, None, limits::READERS_MEMBERS_MAX)?;
-    if found.more {
+    if found.next.is_some() {
         return Ok(wire::ReadersPage { many: true, ..Default::default() });
     }
     let mut markers = Vec::with_capacity(found.members.len());
@@ -97,10 +98,11 @@ pub fn readers(
 
 struct Found {
     members: Vec<(UserId, wire::ElementRow)>,
-    more: bool,
+    /// The last name looked at, where there are, or may be, more.
+    next: Option<UserId>,
 }
 
-/// Members as far as they are durable, by name, at most `max`, and whether there are, or may be, more.
+/// Members as far as they are durable, by name, at most `max`.
 fn present(
     view: &dyn View,
     durable: &Vector,
@@ -116,29 +118,41 @@ fn present(
         start = key.into();
     }
     let mut rows: Vec<(Bytes, wire::ElementRow)> = Vec::new();
-    let (mut looked, mut more, mut failed) = (0, false, None);
+    let (mut looked, mut last, mut more, mut failed) = (0, Bytes::new(), false, None);
     view.scan(Cf::Element, &start, &end, &mut |key, value| {
-        looked += 1;
+        if looked >= max + FORMER_MAX {
+            more = true;
+            return Break(());
+        }
         match wire::ElementRow::decode(value) {
             Ok(row) if row.tags.is_empty() => {}
             Ok(row) if rows.len() < max => rows.push((Bytes::copy_from_slice(key), row)),
             Ok(_) => more = true,
             Err(e) => failed = Some(broken(Cf::Element, e)),
         }
-        more |= looked >= max + FORMER_MAX;
-        if more || failed.is_some() { Break(()) } else { Continue(()) }
+        if more || failed.is_some() {
+            return Break(());
+        }
+        looked += 1;
+        last = Bytes::copy_from_slice(key);
+        Continue(())
     })?;
     if let Some(e) = failed {
         return Err(e);
     }
     let mut members = Vec::with_capacity(rows.len());
     for (key, row) in rows {
-        let Some(Key::Member(_, user)) = Key::decode(Cf::Element, &key) else {
-            return Err(broken(Cf::Element, "a member's key does not decode"));
-        };
         if show_durably(view, durable, room, &row)? {
-            members.push((user, row));
+            members.push((user_of(&key)?, row));
         }
     }
-    Ok(Found { members, more })
+    let next = if more { Some(user_of(&last)?) } else { None };
+    Ok(Found { members, next })
+}
+
+fn user_of(key: &[u8]) -> Result<UserId, ViewError> {
+    match Key::decode(Cf::Element, key) {
+        Some(Key::Member(_, user)) => Ok(user),
+        _ => Err(broken(Cf::Element, "a member's key does not decode")),
+    }
 }

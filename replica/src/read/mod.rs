@@ -25,8 +25,7 @@ pub use members::{members, readers};
 pub use rooms::{RoomFace, RoomList, is_member, room_face, rooms_of};
 pub(crate) use rooms::{last_stamp, rooms_applied};
 pub use since::{MISSING_MAX, NewestPage, RoomPage, is_far_behind, newest_page, room_since};
-pub use summary::{extent, is_unchanged, summary};
-pub use unread::marker;
+pub use summary::{Standing, extent, standing, summary};
 
 /// What the shards of a site have published for readers.
 pub trait Durables {

@@ -2,8 +2,8 @@
 
 use causeway_protocol::{Dot, RoomId, UserId, Vector, wire};
 
-use super::rooms::room_face;
-use super::rows::{get, is_durable};
+use super::rooms::{room_face, show_durably};
+use super::rows::get;
 use crate::key::Key;
 use crate::rights;
 use crate::view::{View, ViewError};
@@ -19,16 +19,7 @@ pub fn seen(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> 
     if let Some(ban) = rights::bans_of(&member).find(is_told) {
         return Ok(Some(rights::ban_words(ban)));
     }
-    let sees = room_face(view, durable, room)?.open || is_invited(view, durable, room, user)?;
-    Ok(sees.then(|| "you are not a member of the room: join it".to_owned()))
-}
-
-fn is_invited(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<bool, ViewError> {
     let invited: wire::ElementRow = get(view, &Key::Invited(*room, user.clone()))?.unwrap_or_default();
-    for tag in &invited.tags {
-        if is_durable(view, durable, room, Some(tag))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let sees = room_face(view, durable, room)?.open || show_durably(view, durable, room, &invited)?;
+    Ok(sees.then(|| "you are not a member of the room: join it".to_owned()))
 }

@@ -14,22 +14,47 @@ const LAST_ROWS_MAX: usize = 256;
 /// Edits of the newest message that are looked at for the last one that shows.
 const LAST_EDITS_MAX: usize = 16;
 
+/// What a summary of a room is made of; it changes with nothing else.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// What of the room is durable.
+    pub upto: Vector,
+    /// What the user has read.
+    pub marker: Vector,
+    /// The highest place of a message, whether or not it shows.
+    highest: Option<RequestId>,
+}
+
+impl Standing {
+    /// Whether a client that has all of a room up to a cursor, and a summary of this fingerprint, lacks nothing.
+    pub fn is_held(&self, cursor: &Vector, summary: u64) -> bool {
+        cursor.covers_all(&self.upto) && self.upto.summary_fingerprint(&self.marker) == summary
+    }
+}
+
+/// How far a room is, for a user.
+pub fn standing(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<Standing, ViewError> {
+    let Some((head, touch)) = head(view, room)? else { return Ok(Standing::default()) };
+    let highest = head.last.as_ref().map(RequestId::from_wire);
+    Ok(Standing { upto: touch.meet(durable), marker: unread::marker(view, room, user)?, highest })
+}
+
 /// How a room stands for a user.
 pub fn summary(
     view: &dyn View,
     durable: &Vector,
     room: &RoomId,
     user: &UserId,
+    standing: &Standing,
 ) -> Result<wire::RoomSummary, ViewError> {
-    let Some((head, touch)) = head(view, room)? else { return Ok(wire::RoomSummary::default()) };
-    let unread = unread::count(view, durable, room, user)?;
+    let unread = unread::count(view, durable, room, user, &standing.marker)?;
     let face = rooms::room_face(view, durable, room)?;
     Ok(wire::RoomSummary {
         room: room.to_wire(),
-        upto: Some(touch.meet(durable).to_wire()),
-        marker: Some(unread::marker(view, room, user)?.to_wire()),
+        upto: Some(standing.upto.to_wire()),
+        marker: Some(standing.marker.to_wire()),
         made: rooms::made(view, durable, room)?.0,
-        last: last(view, durable, room, head.last.as_ref().map(RequestId::from_wire))?,
+        last: last(view, durable, room, standing.highest)?,
         unread: unread.messages,
         mentions: unread.mentions,
         name: face.name,
@@ -42,19 +67,7 @@ pub fn extent(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<Vector
     Ok(head(view, room)?.map(|(_, touch)| touch.meet(durable)).unwrap_or_default())
 }
 
-/// Whether a client that has all of a room up to a cursor, and a summary with the marker of this hash, lacks nothing.
-pub fn is_unchanged(
-    view: &dyn View,
-    durable: &Vector,
-    room: &RoomId,
-    user: &UserId,
-    (cursor, marker): (&Vector, u64),
-) -> Result<bool, ViewError> {
-    let Some((_, touch)) = head(view, room)? else { return Ok(false) };
-    Ok(cursor.covers_all(&touch.meet(durable)) && unread::marker(view, room, user)?.fingerprint() == marker)
-}
-
-/// The newest message that shows. `highest`: the highest place of a message, whether or not it shows.
+/// The newest message that shows. `highest`: as in [`Standing`].
 fn last(
     view: &dyn View,
     durable: &Vector,

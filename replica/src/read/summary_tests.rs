@@ -1,12 +1,14 @@
 //! What a list of rooms is told, and who has read what.
 
-use causeway_protocol::{Code, RequestId, Role, RoomId, Stamp, Vector, wire, wire::request::Kind};
+use causeway_protocol::{Code, Dot, RequestId, Role, RoomId, Stamp, Vector, wire, wire::request::Kind};
 
 use crate::read::fixture::{Fixture, SHARDS, user};
-use crate::read::{is_unchanged, members, readers, summary};
+use crate::read::{members, readers, standing, summary};
 
 fn told(site: &Fixture, room: RoomId, name: &str) -> wire::RoomSummary {
-    summary(&site.view, &site.durable_of(room), &room, &user(name)).unwrap()
+    let (durable, user) = (site.durable_of(room), user(name));
+    let standing = standing(&site.view, &durable, &room, &user).unwrap();
+    summary(&site.view, &durable, &room, &user, &standing).unwrap()
 }
 
 fn message(mentions: &[&str]) -> Kind {
@@ -59,27 +61,32 @@ fn own_messages_are_not_unread_and_mentions_are_counted_by_name() {
 }
 
 #[test]
-fn a_room_is_unchanged_for_whom_has_all_of_it_and_its_marker() {
+fn a_room_is_unchanged_for_whom_has_all_of_it_and_its_summary() {
     let mut site = Fixture::default();
     let room = site.room("ann");
     site.message(1, room, "bob");
     site.sync();
-    let unchanged = |site: &Fixture, cursor: &Vector, marker: &Vector| {
-        let held = (cursor, marker.fingerprint());
-        is_unchanged(&site.view, &site.durable_of(room), &room, &user("ann"), held).unwrap()
+    let unchanged = |site: &Fixture, cursor: &Vector, upto: &Vector, marker: &Vector| {
+        let standing = standing(&site.view, &site.durable_of(room), &room, &user("ann")).unwrap();
+        standing.is_held(cursor, upto.summary_fingerprint(marker))
     };
     let (all, none) = (site.durable_of(room), Vector::new());
-    assert!(unchanged(&site, &all, &none));
-    assert!(!unchanged(&site, &none, &none));
-    assert!(!unchanged(&site, &all, &all), "that is not its marker");
+    assert!(unchanged(&site, &all, &all, &none));
+    assert!(!unchanged(&site, &none, &all, &none));
+    assert!(!unchanged(&site, &all, &none, &none), "its summary holds less");
+    assert!(!unchanged(&site, &all, &all, &all), "that is not its marker");
+    let mut more = all.clone();
+    more.raise(Dot { seq: 9, ..all.iter().next().unwrap() });
+    assert!(!unchanged(&site, &more, &more, &none), "its summary holds what the site has lost");
+    assert!(unchanged(&site, &more, &all, &none));
     site.message(1, room, "bob");
-    assert!(unchanged(&site, &all, &none), "what is not durable is nobody's business");
+    assert!(unchanged(&site, &all, &all, &none), "what is not durable is nobody's business");
     site.sync();
-    assert!(!unchanged(&site, &all, &none));
+    assert!(!unchanged(&site, &all, &all, &none));
     let all = site.durable_of(room);
     site.mark(room, "ann", &all);
-    assert!(!unchanged(&site, &all, &none));
-    assert!(unchanged(&site, &all, &all));
+    assert!(!unchanged(&site, &all, &all, &none));
+    assert!(unchanged(&site, &all, &all, &all));
 }
 
 fn page(site: &Fixture, room: RoomId, name: &str, after: &str, limit: u32) -> wire::MembersPage {
@@ -102,17 +109,30 @@ fn members_come_by_name_page_by_page_and_to_members_only() {
     let names = |page: &wire::MembersPage| page.members.iter().map(|m| m.user.clone()).collect::<Vec<_>>();
     let all = page(&site, room, "dan", "", 500);
     assert_eq!(names(&all), ["bob", "dan", "eve", "zoe"], "who is not durable is not there");
-    assert!(!all.more && all.members.iter().all(|member| member.role == Role::Member.number()));
+    assert!(all.next.is_empty() && all.members.iter().all(|member| member.role == Role::Member.number()));
     let first = page(&site, room, "dan", "", 2);
-    assert_eq!((names(&first), first.more), (vec!["bob".to_owned(), "dan".to_owned()], true));
+    assert_eq!((names(&first), first.next), (vec!["bob".to_owned(), "dan".to_owned()], "dan".to_owned()));
     let rest = page(&site, room, "dan", "dan", 500);
-    assert_eq!((names(&rest), rest.more), (vec!["eve".to_owned(), "zoe".to_owned()], false));
+    assert_eq!((names(&rest), rest.next), (vec!["eve".to_owned(), "zoe".to_owned()], String::new()));
     for (name, limit, code) in
         [("cat", 1, Code::NotPermitted), ("dan", 0, Code::Malformed), ("dan", 501, Code::Malformed)]
     {
         let refused = page(&site, room, name, "", limit);
         assert_eq!((refused.code, names(&refused)), (code.number(), Vec::new()), "{name} {limit}");
     }
+}
+
+#[test]
+fn a_page_without_members_says_where_to_go_on() {
+    let mut site = Fixture::default();
+    let room = site.room("zoe");
+    for n in 0..2_010 {
+        site.former(room, &format!("gone-{n:04}"));
+    }
+    let first = page(&site, room, "zoe", "", 1);
+    assert_eq!((first.members.len(), first.next.as_str()), (0, "gone-2000"));
+    let rest = page(&site, room, "zoe", &first.next, 1);
+    assert_eq!((rest.members.len(), rest.next.as_str()), (1, ""));
 }
 
 #[test]

@@ -20,11 +20,16 @@ pub struct Unread {
 }
 
 /// Counts what a user has not read of a room.
-pub fn count(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<Unread, ViewError> {
-    let marker = marker(view, room, user)?;
+pub fn count(
+    view: &dyn View,
+    durable: &Vector,
+    room: &RoomId,
+    user: &UserId,
+    marker: &Vector,
+) -> Result<Unread, ViewError> {
     // A second dot of a message counted already is covered by what was passed.
     let mut passed = marker.clone();
-    let mut merge = Merge::new(view, room, durable, &marker)?;
+    let mut merge = Merge::new(view, room, durable, marker)?;
     let (mut unread, mut ops) = (Unread::default(), 0);
     while unread.messages < limits::UNREAD_MAX
         && ops < UNREAD_OPS_MAX

@@ -201,7 +201,7 @@ fn held(entries: &[wire::RoomCursor]) -> Result<BTreeMap<RoomId, Held>, Refusal>
     let cursor = |entry: &wire::RoomCursor| {
         let room = RoomId::from_wire(&entry.room).map_err(malformed)?;
         let cursor = Vector::from_wire_opt(entry.vector.as_ref()).map_err(malformed)?;
-        Ok((room, Held { cursor, marker: entry.marker }))
+        Ok((room, Held { cursor, summary: entry.summary }))
     };
     entries.iter().map(cursor).collect()
 }

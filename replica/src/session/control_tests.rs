@@ -94,7 +94,7 @@ fn a_bad_hello_closes_the_connection_and_says_why() {
         (
             |hello| {
                 let bad = wire::Vector { entries: vec![wire::Dot::default()] };
-                hello.cursors = vec![wire::RoomCursor { room: vec![1; 16].into(), vector: Some(bad), marker: 0 }];
+                hello.cursors = vec![wire::RoomCursor { room: vec![1; 16].into(), vector: Some(bad), summary: 0 }];
             },
             Code::ProtocolError,
         ),
@@ -108,7 +108,7 @@ fn a_bad_hello_closes_the_connection_and_says_why() {
         assert_eq!(closed_with(&mut host), code);
     }
     let mut host = Host::new(Fixture::default(), "ann");
-    let cursors = vec![wire::RoomCursor { room, vector: None, marker: 0 }; limits::ROOMS_PER_USER_MAX + 1];
+    let cursors = vec![wire::RoomCursor { room, vector: None, summary: 0 }; limits::ROOMS_PER_USER_MAX + 1];
     let hello = wire::Hello { cursors, ..host.hello(&[]) };
     host.frame(Frame::Hello(hello));
     assert_eq!(closed_with(&mut host), Code::ProtocolError);

@@ -50,26 +50,26 @@ fn a_room_that_opens_is_told_before_its_events() {
 fn what_has_not_changed_is_said_in_one_word_and_goes_on_live() {
     let (mut host, room, dot) = ann();
     let all = host.site.durable_of(room);
-    let hello = |host: &mut Host, marker: u64| {
+    let hello = |host: &mut Host, summary: u64| {
         host.events.clear();
         let mut hello = host.hello(&[(room, all.clone())]);
-        hello.cursors[0].marker = marker;
+        hello.cursors[0].summary = summary;
         host.frame(Frame::Hello(hello));
         host.read_all();
     };
-    hello(&mut host, Vector::new().fingerprint());
+    hello(&mut host, all.summary_fingerprint(&Vector::new()));
     assert_eq!(host.story(), ["unchanged"]);
     host.site.message(1, room, "bob");
     host.sync();
     assert_eq!(host.story(), ["unchanged", "event"]);
-    hello(&mut host, Vector::new().fingerprint());
+    hello(&mut host, all.summary_fingerprint(&Vector::new()));
     assert_eq!(host.story(), ["opened", "summary", "event", "caught up"]);
     let all = host.site.durable_of(room);
-    let mut anew = host.hello(&[(room, all)]);
+    let mut anew = host.hello(&[(room, all.clone())]);
     // Another marker than it holds; no summary at all.
-    for marker in [Vector::from_iter([dot]).fingerprint(), 0] {
+    for summary in [all.summary_fingerprint(&Vector::from_iter([dot])), 0] {
         host.events.clear();
-        anew.cursors[0].marker = marker;
+        anew.cursors[0].summary = summary;
         host.frame(Frame::Hello(anew.clone()));
         host.read_all();
         assert_eq!(host.story(), ["opened", "summary", "caught up"]);
@@ -124,6 +124,18 @@ fn a_recount_tells_where_something_is_hidden_or_was_read_by_another_dot() {
     host.handle(SessionInput::Recount { room, dot, hides: false });
     host.read_all();
     assert_eq!(summaries(&host).len(), 4);
+}
+
+#[test]
+fn a_recount_tells_where_another_site_has_shown_what_is_hidden_here() {
+    let (mut host, room, _) = ann();
+    let other = Dot { origin: crate::read::fixture::origin(2), seq: 1 };
+    let mut cursor = host.site.durable_of(room);
+    cursor.raise(other);
+    host.settle(&[(room, cursor)]);
+    host.handle(SessionInput::Recount { room, dot: other, hides: false });
+    host.read_all();
+    assert_eq!(host.story(), ["summary"]);
 }
 
 #[test]

@@ -55,8 +55,8 @@ pub struct Rooms {
 pub struct Held {
     /// All up to here.
     pub cursor: Vector,
-    /// The fingerprint of the read marker in the summary that it holds; 0: it holds none.
-    pub marker: u64,
+    /// The fingerprint of the summary that it holds; 0: it holds none.
+    pub summary: u64,
 }
 
 /// The user's rooms, while they are looked up.
@@ -76,7 +76,7 @@ struct Room {
     /// The client is to be told that it has everything.
     owes_caught_up: bool,
     /// Of the summary that the client holds; 0: it holds none.
-    held_marker: u64,
+    held_summary: u64,
     /// The read marker that this client said last: of that it need not be told.
     said: Option<Vector>,
     /// The read marker.
@@ -173,10 +173,12 @@ impl Rooms {
         }
     }
 
-    /// Something that was told of may count otherwise now: a message is read if the user has passed any of its dots.
+    /// Something that was told of may count otherwise now: a message is read if the user has passed any of its dots, and one
+    /// that another site showed may be hidden here.
     pub fn recount(&mut self, id: RoomId, dot: Dot, hides: bool) {
         self.no_longer_unsure(id);
-        if self.open.get(&id).is_some_and(|room| hides || room.marker.covers(&dot)) {
+        let is_shown = |room: &Room| room.cursor.covers(&dot) && !room.told.covers(&dot);
+        if self.open.get(&id).is_some_and(|room| hides || room.marker.covers(&dot) || is_shown(room)) {
             self.summarise(id);
         }
     }
@@ -225,13 +227,13 @@ impl Rooms {
         if self.open.contains_key(&id) || self.open.len() >= limits::ROOMS_PER_USER_MAX {
             return;
         }
-        let Held { cursor, marker } = self.held.remove(&id).unwrap_or_default();
+        let Held { cursor, summary } = self.held.remove(&id).unwrap_or_default();
         let room = Room {
             cursor,
             stage: Stage::Reading,
             fresh: true,
             owes_caught_up: true,
-            held_marker: marker,
+            held_summary: summary,
             said: None,
             marker: Vector::new(),
             owes_summary: false,
@@ -254,7 +256,7 @@ impl Rooms {
             out.push(frames::room_closed(&id));
         }
         if self.held.len() < limits::ROOMS_PER_USER_MAX {
-            self.held.insert(id, Held { cursor: room.cursor, marker: 0 });
+            self.held.insert(id, Held { cursor: room.cursor, summary: 0 });
         }
     }
 
@@ -337,13 +339,14 @@ impl Room {
         if self.fresh {
             self.fresh = false;
             self.base.clone_from(&self.cursor);
-            let held = (&self.cursor, self.held_marker);
-            if self.held_marker != 0 && read::is_unchanged(site.view, &durable, id, site.user, held)? {
-                out.push(frames::room_unchanged(id));
-                self.told = read::extent(site.view, &durable, id)?;
-                self.marker = read::marker(site.view, id, site.user)?;
-                self.stage = Stage::Live;
-                return Ok(0);
+            if self.held_summary != 0 {
+                let standing = read::standing(site.view, &durable, id, site.user)?;
+                if standing.is_held(&self.cursor, self.held_summary) {
+                    out.push(frames::room_unchanged(id));
+                    (self.told, self.marker) = (standing.upto, standing.marker);
+                    self.stage = Stage::Live;
+                    return Ok(0);
+                }
             }
             out.push(frames::room_opened(id, read::room_face(site.view, &durable, id)?));
             self.owes_summary = true;
@@ -351,10 +354,11 @@ impl Room {
                 return self.skip_to_newest(site, id, &durable, out);
             }
         }
-        self.summarise(site, id, &durable, out)?;
+        let has_told = self.summarise(site, id, &durable, out)?;
         let page = read::room_since(site.view, id, &durable, &self.cursor, ops_max, bytes_max)?;
         self.owes_caught_up |= !page.events.is_empty();
-        self.owes_summary |= page.unsent;
+        // A summary of this turn holds all that the page does.
+        self.owes_summary |= page.unsent && !has_told;
         out.extend(page.events.into_iter().map(|event| SessionOutput::Event(event.frame)));
         self.cursor = page.cursor;
         if !page.more {
@@ -363,19 +367,21 @@ impl Room {
         Ok(page.ops)
     }
 
+    /// Tells how the room stands, if that is owed. Returns whether it was.
     fn summarise(
         &mut self,
         site: &Site<'_>,
         id: &RoomId,
         durable: &Vector,
         out: &mut Vec<SessionOutput>,
-    ) -> Result<(), ViewError> {
-        if std::mem::take(&mut self.owes_summary) {
-            out.push(frames::summary(read::summary(site.view, durable, id, site.user)?));
-            self.told = read::extent(site.view, durable, id)?;
-            self.marker = read::marker(site.view, id, site.user)?;
+    ) -> Result<bool, ViewError> {
+        let owed = std::mem::take(&mut self.owes_summary);
+        if owed {
+            let standing = read::standing(site.view, durable, id, site.user)?;
+            out.push(frames::summary(read::summary(site.view, durable, id, site.user, &standing)?));
+            (self.told, self.marker) = (standing.upto, standing.marker);
         }
-        Ok(())
+        Ok(owed)
     }
 
     fn skip_to_newest(
@@ -414,7 +420,8 @@ impl Room {
         // Something of these origins came since, and some of it may have been within the cursor.
         self.owes_summary |= news.iter().any(|dot| base.get(&dot.origin) > self.told.get(&dot.origin));
         self.told.join(&news);
-        self.summarise(site, id, durable, out)
+        self.summarise(site, id, durable, out)?;
+        Ok(())
     }
 }
 

@@ -100,7 +100,7 @@ impl Host {
         let cursor = |(room, vector): &(RoomId, Vector)| wire::RoomCursor {
             room: room.to_wire(),
             vector: Some(vector.to_wire()),
-            marker: 0,
+            summary: 0,
         };
         wire::Hello {
             version_min: 1,

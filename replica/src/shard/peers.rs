@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use causeway_protocol::{DecodeError, Dot, SiteId, Vector, limits, wire, wire::shard_frame::Frame};
 
 use super::snapshot::Ask;
@@ -250,7 +251,7 @@ impl Shard {
                 (own == (lane == Lane::Own)) && !peer.acked.covers(dot) && !peer.sent.covers(dot)
             };
             let Some((dot, op)) = self.op_at(tx, order, wanted)? else { continue };
-            let bytes = op.header.len() + op.body.as_ref().map_or(0, bytes::Bytes::len);
+            let bytes = op.header.len() + op.body.as_ref().map_or(0, Bytes::len);
             if peer.nothing_in_flight() {
                 peer.progress_ms = tx.now.mono_ms;
             }
@@ -298,11 +299,11 @@ impl Shard {
         Ok(Some((dot, wire::Op { header, body })))
     }
 
-    fn body_of(&self, tx: &Tx<'_>, header: &bytes::Bytes) -> Result<Option<bytes::Bytes>, ViewError> {
+    fn body_of(&self, tx: &Tx<'_>, header: &Bytes) -> Result<Option<Bytes>, ViewError> {
         let op = stored_op(self.config.shard, header.clone())?;
         let Request { room, id, body_hash, .. } = op.request;
         let row: Option<wire::RequestRow> = tx.get(&Key::Request(room, id))?;
-        let own = |body: &bytes::Bytes| body_hash == Some(crate::request::body_hash(body));
+        let own = |body: &Bytes| body_hash == Some(crate::request::body_hash(body));
         Ok(row.and_then(|row| row.body).filter(own))
     }
 
@@ -312,7 +313,10 @@ impl Shard {
         }
         let mut bad = Ok(());
         for op in ops.ops {
-            match Op::decode(self.config.shard, op.header, op.body).and_then(|op| self.check_op(op)) {
+            // Copied, so that no op keeps the frame that brought it in memory.
+            let (header, body) =
+                (Bytes::copy_from_slice(&op.header), op.body.map(|body| Bytes::copy_from_slice(&body)));
+            match Op::decode(self.config.shard, header, body).and_then(|op| self.check_op(op)) {
                 Ok(op) => self.on_op(tx, from, op)?,
                 Err(e) => {
                     bad = Err(e);

@@ -1,11 +1,11 @@
 //! A client's list of rooms, against what its home site's rows say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use causeway_client::machine::RoomView;
 use causeway_protocol::wire::request::Kind;
-use causeway_protocol::{Dot, Message, RequestId, RoomId, Vector, limits, preview, wire};
+use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, Vector, limits, preview, wire};
 use causeway_replica::key::{Key, Register};
 use causeway_replica::view::{Cf, View};
 
@@ -17,6 +17,7 @@ use super::rights::{Model, acts_of};
 struct Shown {
     user: String,
     mentions: Vec<String>,
+    /// Its acceptances that show.
     dots: Vec<Dot>,
     body: Option<Bytes>,
 }
@@ -28,6 +29,10 @@ struct Room {
     messages: BTreeMap<RequestId, Shown>,
     /// Message and edit: the edits that show.
     edits: BTreeMap<(RequestId, RequestId), Shown>,
+    /// Where each of its requests was accepted, those that do not show too.
+    known: BTreeMap<RequestId, BTreeSet<SiteId>>,
+    /// All that it was ever called.
+    names: BTreeSet<String>,
 }
 
 /// What a client's list has wrong; `None` where it is as its home site's rows are. `rooms`: those that the user is in.
@@ -51,10 +56,17 @@ pub fn wrong(views: &[RoomView], rooms: &[RoomId], reader: &Reader<'_>) -> Resul
 }
 
 fn wrong_room(view: &RoomView, room: &Room, reader: &Reader<'_>) -> Result<Option<String>, Violation> {
-    if view.name != room.name {
+    // What was stored at one site only, and was lost with it, was shown, and stays.
+    if view.name != room.name && room.names.contains(&view.name) {
         return Ok(Some(format!("its name is {:?}, not {:?}", room.name, view.name)));
     }
     let (last, told) = (room.messages.last_key_value(), view.last.as_ref());
+    let knows = |id: &RequestId| {
+        let by = reader.sends.acked_by(view.room, *id);
+        room.known.get(id).is_some_and(|sites| by.iter().all(|site| sites.contains(site)))
+    };
+    let is_lost = told.is_some_and(|told| !knows(&told.id) && last.is_none_or(|(id, _)| *id < told.id));
+    let (last, told) = if is_lost { (None, None) } else { (last, told) };
     if last.map(|(id, _)| *id) != told.map(|told| told.id) {
         return Ok(Some(format!("its newest message is {:?}, not {told:?}", last.map(|(id, _)| id))));
     }
@@ -94,15 +106,28 @@ impl Room {
             name: String::from_utf8_lossy(&name.value).into_owned(),
             messages: BTreeMap::new(),
             edits: BTreeMap::new(),
+            known: BTreeMap::new(),
+            names: BTreeSet::new(),
         };
         for (key, value) in reader.view.family(Cf::Request) {
             let Some(Key::Request(of, id)) = Key::decode(Cf::Request, key) else { continue };
-            if of != room || !rights.shows(&id) {
+            if of != room {
                 continue;
             }
             let row = wire::RequestRow::decode(value.clone()).unwrap_or_default();
             let request = wire::Request::decode(row.request).unwrap_or_default();
-            let dots = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok()).collect();
+            let sites = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok()).map(|dot| dot.origin.site);
+            found.known.insert(id, sites.collect());
+            match &request.kind {
+                Some(Kind::Create(create)) => _ = found.names.insert(create.name.clone()),
+                Some(Kind::SetName(set)) => _ = found.names.insert(set.name.clone()),
+                _ => {}
+            }
+            if !rights.shows(&id) {
+                continue;
+            }
+            let dots = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok());
+            let dots = dots.filter(|dot| !rights.is_hidden(dot)).collect();
             let (user, body) = (row.user, row.body);
             match request.kind {
                 Some(Kind::Message(wire::Message { mentions, .. })) => {

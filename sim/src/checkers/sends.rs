@@ -162,6 +162,11 @@ impl Sends {
         self.answered(site, session, id)
     }
 
+    /// The sites that acknowledged a request.
+    pub fn acked_by(&self, room: RoomId, id: RequestId) -> &[SiteId] {
+        self.acked_by.get(&(room, id)).map_or(&[], Vec::as_slice)
+    }
+
     /// Requests that two sites acknowledged: clients may take them for replicated.
     pub fn acked_twice(&self) -> impl Iterator<Item = &(RoomId, RequestId)> {
         self.acked_by.iter().filter(|(_, by)| by.len() > 1).map(|(place, _)| place)

@@ -79,8 +79,8 @@ async fn a_connection_that_asks_too_often_is_told_when_to_try_again() {
     serves_ann(&system).await;
     // And when the time has come, it is served again.
     let again = async {
-        while pings(&mut eve, 1).await.0 == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while let Some(refused) = pings(&mut eve, 1).await.1.pop() {
+            tokio::time::sleep(Duration::from_millis(refused.retry_after_ms)).await;
         }
     };
     in_time("served again", again).await;

@@ -94,8 +94,11 @@ async fn who_says_nothing_or_not_enough_is_gone_in_five_seconds_and_had_no_more_
 async fn a_first_hello_is_short_and_a_later_one_may_be_long() {
     let system = System::start(1, false).await;
     let room = |n: u32| [&n.to_be_bytes()[..], &[7; 12]].concat();
-    let cursors =
-        (0..3_000).map(|n| wire::RoomCursor { room: room(n).into(), vector: Some(Vector::new().to_wire()), marker: 0 });
+    let cursors = (0..3_000).map(|n| wire::RoomCursor {
+        room: room(n).into(),
+        vector: Some(Vector::new().to_wire()),
+        summary: 0,
+    });
     let long = wire::Hello { cursors: cursors.collect(), standby: false, ..raw::hello("eve", 1, "") };
     let connection = raw::client(system.cluster.sites[0].listen, &system.cluster.ca).await.unwrap();
     let (mut send, _recv) = connection.open_bi().await.unwrap();

@@ -101,7 +101,7 @@ async fn members_and_readers_are_told_at_every_site() {
         let page = in_time("members", reader.client.members(room, None, 10)).await.expect("a page");
         let members: Vec<_> = page.members.iter().map(|m| (m.user.as_str(), m.role)).collect();
         assert_eq!(members, [("ann", Some(Role::Owner)), ("bob", Some(Role::Moderator))]);
-        assert!(!page.more);
+        assert_eq!(page.next, None);
         let read = in_time("readers", reader.client.read_by(room, id)).await.expect("an answer");
         assert_eq!((read.unread, read.readers.len(), read.many), (1, 0, false));
     }
