@@ -38,7 +38,10 @@ impl Chat {
 
     /// The request that makes the room. To be sent first.
     pub fn create(&mut self) -> Submission {
-        self.submission(Kind::Create(wire::Create { name: "the room".into(), open: true, channel: false }), None)
+        self.submission(
+            Kind::Create(wire::Create { name: "the room".into(), open: true, channel: false, ..Default::default() }),
+            None,
+        )
     }
 
     /// The next message.

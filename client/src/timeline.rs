@@ -40,7 +40,7 @@ pub enum Content<'a> {
         /// Whether it was edited.
         edited: bool,
     },
-    /// Redacted by its author, or gone at the site.
+    /// Redacted, or gone at the site.
     Gone,
     /// It has not come yet: somebody refers to it.
     Unknown,
@@ -207,8 +207,9 @@ impl Timeline {
                 }
                 Some(*target)
             }
-            ChangeKind::Redacted(target) => {
-                self.entries.entry(*target).or_default().redacted_by.insert(user.clone());
+            ChangeKind::Redacted { target, author } => {
+                let author = author.as_ref().unwrap_or(user);
+                self.entries.entry(*target).or_default().redacted_by.insert(author.clone());
                 Some(*target)
             }
             ChangeKind::Reacted { target, symbol } => {

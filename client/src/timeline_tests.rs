@@ -40,7 +40,7 @@ fn edit(n: u64, user: &str, target: u64, text: Option<&str>) -> Event {
 }
 
 fn redact(n: u64, user: &str, target: u64) -> Event {
-    event(n, user, Kind::Redact(wire::Redact { target: Some(id(target).to_wire()) }), None)
+    event(n, user, Kind::Redact(wire::Redact { target: Some(id(target).to_wire()), ..Default::default() }), None)
 }
 
 fn react(n: u64, user: &str, target: u64, symbol: &str) -> Event {

@@ -239,6 +239,7 @@ impl Run {
         let (room, held) = (place.to_wire(), self.machine.cursor(*place).cloned().unwrap_or_default());
         Ok(match u.arbitrary::<u8>()? % 12 {
             0 => Event::RoomOpened(wire::RoomOpened {
+                direct: String::new(),
                 room,
                 name: "room".into(),
                 open: true,

@@ -138,14 +138,19 @@ impl Forge {
         let flag: bool = u.arbitrary()?;
         let text = |u: Input<'_, '_>| Ok(String::from_utf8_lossy(&some_bytes(u)?).into_owned());
         Ok(Some(match which {
-            0 | 1 => Kind::Create(wire::Create { name: "room".into(), open: flag, channel: u.arbitrary()? }),
+            0 | 1 => Kind::Create(wire::Create {
+                name: "room".into(),
+                open: flag,
+                channel: u.arbitrary()?,
+                ..Default::default()
+            }),
             2 => Kind::SetName(wire::SetName { name: text(u)? }),
             3 | 4 => Kind::Join(wire::Join {}),
             5 => Kind::Leave(wire::Leave {}),
             6 => Kind::Invite(wire::Invite { user }),
             7..10 => Kind::Message(wire::Message { reply_to: target.filter(|_| flag), mentions: Vec::new() }),
             10 => Kind::Edit(wire::Edit { target: target.filter(|_| !flag) }),
-            11 => Kind::Redact(wire::Redact { target }),
+            11 => Kind::Redact(wire::Redact { target, ..Default::default() }),
             12 => Kind::React(wire::React { target, symbol: if flag { text(u)? } else { "+".into() } }),
             13 => Kind::Unreact(wire::Unreact { target, symbol: "+".into() }),
             14 => Kind::SetRole(wire::SetRole { user, role: u.arbitrary::<u8>()?.into() }),

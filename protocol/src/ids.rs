@@ -214,7 +214,7 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// A room. A group room's id is minted by its creator.
+/// A room. A group room's id is minted by its creator, a direct room's follows from its two users.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomId(pub Hash16);
 
@@ -225,6 +225,12 @@ impl RoomId {
     /// The room that a create request makes: only that user's request of that id can make it.
     pub fn derive(creator: &UserId, create: RequestId) -> Self {
         Self(hash16("causeway/room/group", &[creator.as_str().as_bytes(), &create.to_bytes()]))
+    }
+
+    /// The direct room of two users: the same for both, at every site.
+    pub fn direct(one: &UserId, other: &UserId) -> Self {
+        let (first, second) = if one <= other { (one, other) } else { (other, one) };
+        Self(hash16("causeway/room/direct", &[first.as_str().as_bytes(), second.as_str().as_bytes()]))
     }
 
     /// Its shard. The id is a hash already; each shard is a contiguous range of ids, so that its rows are a

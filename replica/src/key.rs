@@ -14,7 +14,7 @@ use crate::view::Cf;
 pub enum Register {
     /// Its name, UTF-8.
     Name = 1,
-    /// What its create request said of it, and what never changes: one byte, [`Policy`].
+    /// What its create request said of it, and what never changes: [`Policy`]; of a direct room the two users, too.
     Policy = 2,
 }
 
@@ -25,18 +25,37 @@ pub struct Policy {
     pub open: bool,
     /// Who joins is a reader.
     pub channel: bool,
+    /// It is the room of two users, who are members.
+    pub direct: bool,
 }
 
 impl Policy {
     /// As a register's value.
     pub fn to_byte(self) -> u8 {
-        u8::from(self.open) | u8::from(self.channel) << 1
+        u8::from(self.open) | u8::from(self.channel) << 1 | u8::from(self.direct) << 2
     }
 
     /// Of a register's value.
     pub fn from_value(value: &[u8]) -> Self {
         let bits = value.first().copied().unwrap_or(0);
-        Self { open: bits & 1 != 0, channel: bits & 2 != 0 }
+        Self { open: bits & 1 != 0, channel: bits & 2 != 0, direct: bits & 4 != 0 }
+    }
+
+    /// A direct room's register: the byte, and the two users in their order with a zero byte, which no name has, between.
+    pub fn direct_value(one: &UserId, other: &UserId) -> Bytes {
+        let (first, second) = if one <= other { (one, other) } else { (other, one) };
+        let byte = Self { direct: true, ..Self::default() }.to_byte();
+        [&[byte], first.as_str().as_bytes(), &[0], second.as_str().as_bytes()].concat().into()
+    }
+
+    /// The two users of a direct room, by its register.
+    pub fn pair_of(value: &[u8]) -> Option<(UserId, UserId)> {
+        let (byte, names) = value.split_first()?;
+        if !Self::from_value(&[*byte]).direct {
+            return None;
+        }
+        let (first, second) = std::str::from_utf8(names).ok()?.split_once('\0')?;
+        Some((UserId::new(first).ok()?, UserId::new(second).ok()?))
     }
 }
 
@@ -61,7 +80,7 @@ pub enum Key {
     Reaction(RoomId, RequestId, Box<str>, UserId),
     /// `element`, tag 5: a message's edit, by its own id, of a user -> `ElementRow`. Never goes.
     Edit(RoomId, RequestId, RequestId, UserId),
-    /// `element`, tag 6: a message's redaction by a user -> `ElementRow`. Never goes.
+    /// `element`, tag 6: a message's redaction, for its author -> `ElementRow`. Never goes.
     Redaction(RoomId, RequestId, UserId),
     /// `head`, tag 1 -> `HeadRow`.
     Head(RoomId),

@@ -52,6 +52,14 @@ impl Request {
         matches!(self.kind, Some(Kind::Message(_) | Kind::Edit(_)))
     }
 
+    /// The other user of the direct room that it makes.
+    pub fn direct_with(&self) -> Option<UserId> {
+        match &self.kind {
+            Some(Kind::Create(create)) => UserId::new(&create.direct).ok(),
+            _ => None,
+        }
+    }
+
     /// The message that its body belongs to: itself, or the one that it edits.
     pub fn subject(&self) -> Option<RequestId> {
         match &self.kind {
@@ -71,6 +79,15 @@ impl Request {
             _ => return None,
         };
         target.as_ref().map(RequestId::from_wire)
+    }
+
+    /// Whose bodies a redaction takes, given who asks for it.
+    pub fn redacts(&self, user: &UserId) -> Option<UserId> {
+        match &self.kind {
+            Some(Kind::Redact(redact)) if redact.author.is_empty() => Some(user.clone()),
+            Some(Kind::Redact(redact)) => UserId::new(&redact.author).ok(),
+            _ => None,
+        }
     }
 
     /// The reaction that it adds or removes: its symbol.
@@ -119,6 +136,19 @@ pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> 
     }
     match &request.kind {
         None => return Err((Code::UnknownKind, "kind of request is not known here: use a newer site".to_owned())),
+        Some(Kind::Create(create)) if !create.direct.is_empty() => {
+            let other = match UserId::new(&create.direct) {
+                Ok(other) if other != *user => other,
+                _ => return malformed("direct must be another user, of 1 to 128 bytes and no control characters"),
+            };
+            if !create.name.is_empty() || create.open || create.channel {
+                return malformed("a direct room has no name, and is neither open nor a channel: leave these empty");
+            }
+            if RoomId::direct(user, &other) != request.room {
+                let detail = "room must be the hash of the two users of a direct room".to_owned();
+                return Err((Code::RoomMismatch, detail));
+            }
+        }
         Some(Kind::Create(create)) => {
             if RoomId::derive(user, request.id) != request.room {
                 let detail = "room must be the hash of the creator and the request's id".to_owned();
@@ -141,6 +171,9 @@ pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> 
         Some(Kind::Edit(_) | Kind::Redact(_) | Kind::React(_) | Kind::Unreact(_)) => {
             if request.target().is_none() {
                 return malformed("target is missing: name the message");
+            }
+            if matches!(&request.kind, Some(Kind::Redact(redact)) if redact.author == user.as_str()) {
+                return malformed("author must be somebody else: leave it empty for an own message");
             }
             if request.symbol().is_some_and(|symbol| !limits::is_symbol(symbol)) {
                 return malformed("symbol must have 1 to 64 bytes and no control characters");

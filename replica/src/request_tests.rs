@@ -53,7 +53,8 @@ fn a_message_carries_the_body_that_its_hash_names() {
 
 #[test]
 fn names_and_users_have_limits() {
-    let create = |name: &str| Kind::Create(wire::Create { name: name.into(), open: true, channel: false });
+    let create =
+        |name: &str| Kind::Create(wire::Create { name: name.into(), open: true, channel: false, ..Default::default() });
     assert_eq!(check(create("방"), None), Ok(()));
     assert_eq!(check(create(&"x".repeat(limits::NAME_BYTES_MAX + 1)), None), Err(Code::Malformed));
     assert_eq!(check(create("a\u{7}"), None), Err(Code::Malformed));

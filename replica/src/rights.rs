@@ -2,15 +2,33 @@
 
 use causeway_protocol::{Dot, RequestId, Role, Vector, wire, wire::request::Kind};
 
+use crate::key::Policy;
+
 /// The least role for a request of a member; what depends on a target comes on top, in [`check`].
-fn required(kind: &Kind, channel: bool) -> Role {
+fn required(kind: &Kind, Policy { channel, .. }: Policy) -> Role {
     match kind {
         Kind::Message(_) | Kind::Edit(_) | Kind::React(_) => Role::Member,
         Kind::Invite(_) | Kind::SetName(_) if channel => Role::Moderator,
         Kind::Invite(_) | Kind::SetName(_) => Role::Member,
         Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) => Role::Moderator,
+        Kind::Redact(redact) if !redact.author.is_empty() => Role::Moderator,
         Kind::SetRole(_) => Role::Admin,
         Kind::Create(_) | Kind::Join(_) | Kind::Leave(_) | Kind::Redact(_) | Kind::Unreact(_) => Role::Reader,
+    }
+}
+
+/// Whether a direct room does without it.
+fn is_of_groups(kind: &Kind) -> bool {
+    match kind {
+        Kind::Invite(_) | Kind::SetName(_) | Kind::SetRole(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) => true,
+        Kind::Redact(redact) => !redact.author.is_empty(),
+        Kind::Create(_)
+        | Kind::Join(_)
+        | Kind::Leave(_)
+        | Kind::Message(_)
+        | Kind::Edit(_)
+        | Kind::React(_)
+        | Kind::Unreact(_) => false,
     }
 }
 
@@ -22,21 +40,27 @@ pub fn target(kind: &Kind) -> Option<&str> {
         | Kind::Kick(wire::Kick { user, .. })
         | Kind::Ban(wire::Ban { user, .. })
         | Kind::LiftBan(wire::LiftBan { user }) => Some(user),
+        Kind::Redact(wire::Redact { author, .. }) if !author.is_empty() => Some(author),
         _ => None,
     }
 }
 
 /// Whether somebody with a role may do this, to somebody with that role (`None`: not a member, or nobody). `given_by`: the
 /// role of the one who gave the other the present one. The error says what is missing.
-pub fn check(kind: &Kind, channel: bool, role: Role, target: Option<Role>, given_by: u32) -> Result<(), String> {
-    let required = required(kind, channel);
+pub fn check(kind: &Kind, policy: Policy, role: Role, target: Option<Role>, given_by: u32) -> Result<(), String> {
+    if policy.direct && is_of_groups(kind) {
+        return Err("a direct room has two members and no roles, and takes nothing of this kind".to_owned());
+    }
+    let required = required(kind, policy);
     if role < required {
         return Err(format!("user is a {role} in the room: this takes a {required}"));
     }
     let below = target.is_none_or(|target| target < role);
     match kind {
         Kind::Kick(_) if target.is_none() => Err("user is not a member of the room".to_owned()),
-        Kind::Kick(_) | Kind::Ban(_) if !below => Err("the role of user is not below yours".to_owned()),
+        Kind::Kick(_) | Kind::Ban(_) | Kind::Redact(_) if !below => {
+            Err("the role of user is not below yours".to_owned())
+        }
         Kind::SetRole(set) => {
             let Some(new) = Role::from_number(set.role) else { return Err("role must be 1 to 5".to_owned()) };
             if target.is_none() {

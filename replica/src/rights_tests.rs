@@ -46,17 +46,27 @@ fn roles_are_given_below_ones_own_but_by_owners_to_all() {
     let kick = Kind::Kick(wire::Kick { user: "bob".into(), reason: String::new() });
     for role in Role::ALL {
         for other in Role::ALL {
-            assert_eq!(check(&kick, false, role, Some(other), 0).is_ok(), role >= Role::Moderator && other < role);
+            assert_eq!(
+                check(&kick, Policy::default(), role, Some(other), 0).is_ok(),
+                role >= Role::Moderator && other < role
+            );
             for new in Role::ALL {
                 let may = role == Role::Owner || (role == Role::Admin && other < role && new < role);
-                assert_eq!(check(&set_role(new), false, role, Some(other), 0).is_ok(), may, "{role} {other} {new}");
+                assert_eq!(
+                    check(&set_role(new), Policy::default(), role, Some(other), 0).is_ok(),
+                    may,
+                    "{role} {other} {new}"
+                );
             }
         }
-        assert!(check(&kick, false, role, None, 0).is_err());
-        assert!(check(&set_role(Role::Reader), false, role, None, 0).is_err());
+        assert!(check(&kick, Policy::default(), role, None, 0).is_err());
+        assert!(check(&set_role(Role::Reader), Policy::default(), role, None, 0).is_err());
     }
-    assert!(check(&set_role(Role::Member), false, Role::Admin, Some(Role::Moderator), 5).is_err());
-    assert!(check(&Kind::SetRole(wire::SetRole { user: "bob".into(), role: 9 }), false, Role::Owner, None, 0).is_err());
+    assert!(check(&set_role(Role::Member), Policy::default(), Role::Admin, Some(Role::Moderator), 5).is_err());
+    assert!(
+        check(&Kind::SetRole(wire::SetRole { user: "bob".into(), role: 9 }), Policy::default(), Role::Owner, None, 0)
+            .is_err()
+    );
 }
 
 #[test]
@@ -81,7 +91,7 @@ fn a_revocation_hides_what_it_takes_and_what_neither_knew_of_the_other() {
     let promotes = set_role(Role::Admin);
     assert!(hides(&by(2), &act(5, &promotes)));
     assert!(!hides(&by(2), &Act { revokes: true, ..act(5, &promotes) }), "a demotion stands");
-    let removals = [Kind::Leave(wire::Leave {}), Kind::Redact(wire::Redact { target: None })];
+    let removals = [Kind::Leave(wire::Leave {}), Kind::Redact(wire::Redact { target: None, ..Default::default() })];
     assert!(removals.iter().all(|kind| !hides(&by(0), &act(5, kind))), "removals stand");
     let join = Kind::Join(wire::Join {});
     assert!(hides(&by(0), &act(5, &join)));

@@ -59,6 +59,8 @@ pub struct Seen {
     pub id: RequestId,
     /// Whether the user wrote it.
     pub own: bool,
+    /// Who did.
+    pub by: UserId,
 }
 
 impl Client {
@@ -396,7 +398,9 @@ impl World {
             }
             if matches!(request.kind, Some(wire::request::Kind::Message(_))) {
                 let own = *user == self.clients[number].user.as_str();
-                self.clients[number].seen.push(Seen { room, id: *id, own });
+                if let Ok(by) = UserId::new(user) {
+                    self.clients[number].seen.push(Seen { room, id: *id, own, by });
+                }
             }
         }
         if let Item::Opened { .. } = &delivery.item {

@@ -93,13 +93,17 @@ impl World {
                 }
                 Ok(())
             }
-            (36..42, _) => self.read_history(number, room),
+            (36..39, _) => self.read_history(number, room),
+            (39..42, _) => self.create_direct(number),
             (42..58, _) => self.change_message(number),
             _ => self.write_message(number, room),
         }
     }
 
     fn create_room(&mut self, number: usize) -> Step {
+        if self.workload.rng.percent(25) {
+            return self.create_direct(number);
+        }
         let (open, channel) = (self.workload.rng.percent(70), self.workload.rng.percent(15));
         let client = &mut self.clients[number];
         let at = client.read_clock(self.queue.now());
@@ -111,6 +115,27 @@ impl World {
         match made {
             Ok((room, _)) => {
                 self.workload.rooms.push(room);
+                Ok(())
+            }
+            Err(e) => outbox_refuses(&mut self.coverage, &e),
+        }
+    }
+
+    /// Of few users, so that both make it, and make it again after a leave.
+    fn create_direct(&mut self, number: usize) -> Step {
+        let with = UserId::new(&format!("user-{}", self.workload.rng.below(self.plan.users as u64)));
+        let client = &mut self.clients[number];
+        let at = client.read_clock(self.queue.now());
+        let (Some(machine), Ok(with)) = (client.machine.as_mut(), with) else { return Ok(()) };
+        if with == client.user {
+            return Ok(());
+        }
+        match machine.create_direct(at, &with) {
+            Ok((room, _)) => {
+                if !self.workload.rooms.contains(&room) {
+                    self.workload.rooms.push(room);
+                }
+                self.coverage.hit("direct room");
                 Ok(())
             }
             Err(e) => outbox_refuses(&mut self.coverage, &e),

@@ -36,11 +36,11 @@ impl World {
         let other = if rng.percent(8) { own.clone() } else { other };
         let role = *rng.pick(&Role::ALL)?;
         let until_ms = if rng.percent(60) { now_ms + rng.within(500, BAN_MS_MAX) } else { 0 };
-        let deed = rng.below(14);
+        let deed = rng.below(16);
         let acts = acts_of(self.sites[at].disk.visible(), &room).ok()?;
         let model = Model::of(&acts);
         // Few are banned: who lifts a ban looks for them.
-        let banned = if deed < 11 { Vec::new() } else { model.banned() };
+        let banned = if (11..14).contains(&deed) { model.banned() } else { Vec::new() };
         let banned = self.workload.rng().pick(&banned).and_then(|user| UserId::new(user).ok());
         let other = banned.unwrap_or(other);
         let (user, reason) = (other.as_str().to_owned(), "a reason".to_owned());
@@ -51,7 +51,14 @@ impl World {
                 let kind = Kind::Ban(wire::Ban { user, reason: reason.clone(), until_ms });
                 (kind, Wish::Ban { user: other, reason, until_ms })
             }
-            _ => (Kind::LiftBan(wire::LiftBan { user }), Wish::LiftBan(other)),
+            11..14 => (Kind::LiftBan(wire::LiftBan { user }), Wish::LiftBan(other)),
+            _ => {
+                let seen = self.clients[number].seen.iter().rev().filter(|seen| seen.room == room && !seen.own);
+                let seen: Vec<_> = seen.take(3).map(|seen| (seen.id, seen.by.clone())).collect();
+                let (target, author) = self.workload.rng().pick(&seen).cloned()?;
+                let (of, id) = (author.as_str().to_owned(), Some(target.to_wire()));
+                (Kind::Redact(wire::Redact { target: id, author: of }), Wish::RedactOf(target, author))
+            }
         };
         let may = model.may(own.as_str(), &kind, now_ms);
         (may.is_ok() || tries).then(|| self.wish(number, room, wish))

@@ -46,11 +46,20 @@ fn what_a_connection_that_is_not_home_brings_is_not_delivered() {
     c.go_away(0);
     c.run_until("a move", |c| c.home() == Some(1));
     let name = "stray".to_owned();
-    let stray = wire::RoomOpened { room: room(3).to_wire(), name, open: true, channel: false, named: None };
+    let stray = wire::RoomOpened {
+        room: room(3).to_wire(),
+        name,
+        open: true,
+        channel: false,
+        named: None,
+        ..Default::default()
+    };
     c.event(0, former, wire::event_frame::Frame::RoomOpened(stray));
     c.run(50);
     assert!(
-        c.items.iter().all(|item| item.item != Item::Opened { name: "stray".to_owned(), open: true, channel: false })
+        c.items.iter().all(
+            |item| item.item != Item::Opened { name: "stray".to_owned(), open: true, channel: false, direct: None }
+        )
     );
 }
 

@@ -79,6 +79,8 @@ pub enum Wish {
     },
     /// Take away the body of an own message, and of its edits, for good.
     Redact(RequestId),
+    /// Take somebody else's message away: this message, whose author is this user.
+    RedactOf(RequestId, UserId),
     /// React to a message with a symbol.
     React(RequestId, String),
     /// Take the reaction back.
@@ -238,6 +240,8 @@ pub enum Item {
         open: bool,
         /// Whether who joins is a reader.
         channel: bool,
+        /// Of a direct room: the other user.
+        direct: Option<String>,
     },
     /// A site told how the room stands in the list of rooms: its counts may have changed without an event.
     Summarised,
@@ -256,6 +260,13 @@ pub enum Item {
     },
     /// Everything of the room up to here has been delivered.
     CaughtUp,
+}
+
+impl Item {
+    pub(super) fn opened(opened: wire::RoomOpened) -> Self {
+        let wire::RoomOpened { name, open, channel, direct, .. } = opened;
+        Self::Opened { name, open, channel, direct: Some(direct).filter(|with| !with.is_empty()) }
+    }
 }
 
 /// A request as the outbox store keeps it. Its order is the number's.

@@ -17,6 +17,8 @@ pub struct RoomView {
     pub open: bool,
     /// Whether who joins is a reader.
     pub channel: bool,
+    /// Of a direct room: the other user. It has no name.
+    pub direct: Option<String>,
     /// Whether the home site shows it. It does not where it has not heard of the room, or of the membership, yet; and
     /// where the membership ended while the client was away.
     pub served: bool,
@@ -57,6 +59,7 @@ pub(super) struct Listed {
     named: RequestId,
     open: bool,
     channel: bool,
+    direct: String,
     made: Stamp,
     /// What the last summary held.
     upto: Vector,
@@ -81,6 +84,7 @@ impl Listed {
             named: opened.named.as_ref().map_or(RequestId::MIN, RequestId::from_wire),
             open: opened.open,
             channel: opened.channel,
+            direct: opened.direct.clone(),
             made: Stamp(0),
             upto: Vector::new(),
             held: Vector::new(),
@@ -186,8 +190,10 @@ impl Listed {
             }
             Some(Kind::Redact(redact)) => {
                 let target = redact.target.as_ref().map(RequestId::from_wire);
-                if let Some(last) = self.last.as_mut().filter(|last| Some(last.id) == target && last.user == by) {
-                    *last = Preview::of_body(last.id, by, None, None);
+                let author = if redact.author.is_empty() { by } else { redact.author.as_str() };
+                if let Some(last) = self.last.as_mut().filter(|last| Some(last.id) == target && last.user == author) {
+                    let by = last.user.clone();
+                    *last = Preview::of_body(last.id, &by, None, None);
                     self.last_dot = Some(dot);
                 }
             }
@@ -205,6 +211,7 @@ impl Listed {
             name: self.name.clone(),
             open: self.open,
             channel: self.channel,
+            direct: Some(self.direct.clone()).filter(|with| !with.is_empty()),
             served: home == Some(self.by),
             made: self.made,
             last: self.last.clone(),

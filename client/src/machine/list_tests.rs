@@ -83,7 +83,7 @@ fn reading_all_that_was_told_leaves_nothing_unread_and_reading_less_is_the_sites
 fn the_preview_follows_the_authors_edits_and_the_redaction() {
     let mut room = listed(5, 10);
     let edit = |target| Kind::Edit(wire::Edit { target: Some(id(target).to_wire()) });
-    let redact = |target| Kind::Redact(wire::Redact { target: Some(id(target).to_wire()) });
+    let redact = |target| Kind::Redact(wire::Redact { target: Some(id(target).to_wire()), ..Default::default() });
     note(&mut room, 6, 20, "eve", edit(10), "not hers");
     note(&mut room, 7, 21, "bob", edit(9), "another message");
     assert_eq!(shown(&room), (id(10), Bytes::new()));
@@ -92,6 +92,13 @@ fn the_preview_follows_the_authors_edits_and_the_redaction() {
     assert_eq!(shown(&room), (id(10), Bytes::from_static(b"second")));
     note(&mut room, 10, 24, "eve", redact(10), "");
     assert!(!view(&room).last.unwrap().body_gone);
+    let of = |author: &str| Kind::Redact(wire::Redact { target: Some(id(10).to_wire()), author: author.into() });
+    note(&mut room, 10, 24, "mod", of("eve"), "");
+    assert!(!view(&room).last.unwrap().body_gone, "not hers");
+    let mut moderated = listed(5, 10);
+    note(&mut moderated, 6, 23, "mod", of("bob"), "");
+    let last = view(&moderated).last.unwrap();
+    assert_eq!((last.body_gone, last.user.as_str()), (true, "bob"));
     note(&mut room, 11, 25, "bob", redact(10), "");
     note(&mut room, 12, 26, "bob", edit(10), "too late");
     assert!(view(&room).last.unwrap().body_gone);

@@ -40,7 +40,7 @@ mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use causeway_protocol::{DeviceId, Message, RequestId, RoomId, Stamp, wire};
+use causeway_protocol::{DeviceId, Message, RequestId, RoomId, Stamp, UserId, wire};
 
 use jitter::Jitter;
 use links::Link;
@@ -236,6 +236,18 @@ impl Machine {
             return Err(SendError::Closed);
         }
         self.take_create(now, name, open, true)
+    }
+
+    /// Takes a request to make the direct room with another user into the outbox. Its id is the same whoever makes it,
+    /// wherever and however often.
+    ///
+    /// # Errors
+    /// Nothing was taken: the outbox is full, or the other user is this one.
+    pub fn create_direct(&mut self, now: Now, with: &UserId) -> Result<(RoomId, Submitted), SendError> {
+        if self.closed {
+            return Err(SendError::Closed);
+        }
+        self.take_direct(now, with)
     }
 
     /// Takes a request into the outbox.

@@ -238,8 +238,8 @@ fn what_is_asked_for_goes_out_as_it_was_asked() {
     let sent = c.sites[0].ops.iter().map(|op| wire::Request::decode(op.request.clone()).expect("a request"));
     let kinds: Vec<Kind> = sent.filter_map(|request| request.kind).collect();
     let expected = [
-        Kind::Create(wire::Create { name: "news".into(), open: true, channel: true }),
-        Kind::Create(wire::Create { name: "lunch".into(), open: false, channel: false }),
+        Kind::Create(wire::Create { name: "news".into(), open: true, channel: true, ..Default::default() }),
+        Kind::Create(wire::Create { name: "lunch".into(), open: false, channel: false, ..Default::default() }),
         Kind::SetRole(wire::SetRole { user: user.clone(), role: 3 }),
         Kind::Kick(wire::Kick { user: user.clone(), reason: reason.clone() }),
         Kind::Ban(wire::Ban { user: user.clone(), reason, until_ms: 300 }),

@@ -44,7 +44,7 @@ impl Machine {
                     Some(listed) => listed.opened_again(link, &opened),
                     listed => *listed = Some(Box::new(Listed::opened(link, &opened))),
                 }
-                (room, Covers::Nothing, Item::Opened { name: opened.name, open: opened.open, channel: opened.channel })
+                (room, Covers::Nothing, Item::opened(opened))
             }
             Frame::Unchanged(unchanged) => {
                 let entry = self.rooms.entry(RoomId::from_wire(&unchanged.room)?);

@@ -30,8 +30,20 @@ impl Machine {
         within("name", name.len(), limits::NAME_BYTES_MAX)?;
         let id = self.mint(now, Stamp(0));
         let room = RoomId::derive(&self.config.user, id);
-        let kind = wire::request::Kind::Create(wire::Create { name: name.to_owned(), open, channel });
-        Ok((room, self.take(now, room, id, kind, None)?))
+        let create = wire::Create { name: name.to_owned(), open, channel, ..Default::default() };
+        Ok((room, self.take(now, room, id, wire::request::Kind::Create(create), None)?))
+    }
+
+    pub(super) fn take_direct(&mut self, now: Now, with: &UserId) -> Result<(RoomId, Submitted), SendError> {
+        if *with == self.config.user {
+            return Err(SendError::Invalid { field: "with", fix: "must be another user" });
+        }
+        let room = RoomId::direct(&self.config.user, with);
+        let entry = self.rooms.entry(room);
+        let floor = entry.seen.max(entry.minted);
+        let id = self.mint(now, floor);
+        let create = wire::Create { direct: with.as_str().to_owned(), ..Default::default() };
+        Ok((room, self.take(now, room, id, wire::request::Kind::Create(create), None)?))
     }
 
     pub(super) fn take_wish(&mut self, now: Now, room: RoomId, wish: Wish) -> Result<Submitted, SendError> {
@@ -46,7 +58,13 @@ impl Machine {
                 let edit = wire::Edit { target: Some(target.to_wire()) };
                 (Kind::Edit(edit), Some(body(content_type, content, salt)?))
             }
-            Wish::Redact(target) => (Kind::Redact(wire::Redact { target: Some(target.to_wire()) }), None),
+            Wish::Redact(target) => {
+                (Kind::Redact(wire::Redact { target: Some(target.to_wire()), author: String::new() }), None)
+            }
+            Wish::RedactOf(target, author) => {
+                let author = author.as_str().to_owned();
+                (Kind::Redact(wire::Redact { target: Some(target.to_wire()), author }), None)
+            }
             Wish::React(target, symbol) => {
                 let symbol = checked_symbol(symbol)?;
                 (Kind::React(wire::React { target: Some(target.to_wire()), symbol }), None)
@@ -451,7 +469,7 @@ fn reference(kind: &mut wire::request::Kind) -> Option<&mut wire::RequestId> {
     match kind {
         Kind::Message(wire::Message { reply_to: target, .. })
         | Kind::Edit(wire::Edit { target })
-        | Kind::Redact(wire::Redact { target })
+        | Kind::Redact(wire::Redact { target, .. })
         | Kind::React(wire::React { target, .. })
         | Kind::Unreact(wire::Unreact { target, .. }) => target.as_mut(),
         _ => None,

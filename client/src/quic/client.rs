@@ -100,6 +100,16 @@ impl Client {
         self.create(|machine, now| machine.create_channel(now, name, open))
     }
 
+    /// Makes the direct room with another user, or makes sure that it is there: its id follows from the two, so that both can
+    /// make it, at different sites at the same time, and it is one room. Both are members at once. It has no name, no roles
+    /// and no further members; who leaves it comes back when one of the two makes it again.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`]; and where the other user is this one.
+    pub fn create_direct(&self, with: &UserId) -> Result<(RoomId, Handle), SendError> {
+        self.create(|machine, now| machine.create_direct(now, with))
+    }
+
     fn create(
         &self,
         make: impl FnOnce(&mut Machine, Now) -> Result<(RoomId, Submitted), SendError>,
@@ -155,6 +165,14 @@ impl Client {
     /// As [`Client::create_room`].
     pub fn redact(&self, room: RoomId, target: RequestId) -> Result<Handle, SendError> {
         self.wish(room, Wish::Redact(target))
+    }
+
+    /// As [`Client::redact`], somebody else's message: for moderators, where their role is above the author's.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn redact_of(&self, room: RoomId, target: RequestId, author: UserId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::RedactOf(target, author))
     }
 
     /// Reacts to a message with a symbol: an emoji, or a name that the application knows, of 1 to 64 bytes. Once per

@@ -77,6 +77,8 @@ pub enum ChangeKind {
         open: bool,
         /// Whether who joins is a reader.
         channel: bool,
+        /// Of a direct room: the user whom its maker made it with.
+        direct: Option<String>,
     },
     /// It has another name.
     Renamed(String),
@@ -98,8 +100,13 @@ pub enum ChangeKind {
         /// Whether the body is gone: the message was redacted.
         body_gone: bool,
     },
-    /// The user took a message's content away. It counts if the message is the user's own.
-    Redacted(RequestId),
+    /// The user took a message's content away. It counts if the message is the author's.
+    Redacted {
+        /// The message.
+        target: RequestId,
+        /// Whose message it is, where a moderator did it; `None`: the user's own.
+        author: Option<String>,
+    },
     /// The user reacted to a message.
     Reacted {
         /// The message.
@@ -188,6 +195,8 @@ pub enum Event {
         open: bool,
         /// Whether who joins is a reader.
         channel: bool,
+        /// Of a direct room: the other user. It has no name.
+        direct: Option<String>,
     },
     /// How a room stands in [`crate::Client::rooms`] may have changed without an event: the site has told it, after the
     /// room opened, after another session of the user has moved the read marker, or after a ban.
@@ -249,7 +258,7 @@ pub(crate) fn of_delivery(delivery: Delivery) -> Event {
     let Position { room, covers } = delivery.position;
     match delivery.item {
         Item::Request { id, user, request, body, past } => of_request(room, covers, id, user, (request, body, past)),
-        Item::Opened { name, open, channel } => Event::RoomOpened { room, name, open, channel },
+        Item::Opened { name, open, channel, direct } => Event::RoomOpened { room, name, open, channel, direct },
         Item::Summarised => Event::RoomUpdated { room },
         Item::Closed => Event::RoomClosed { room },
         Item::Gap { from, to, lowest, missing } => Event::Gap(Gap { room, from, to, lowest, missing }),
@@ -278,7 +287,9 @@ fn of_request(
                 Message { room, id, user, content_type, content, body_gone, body_hash, reply_to, mentions, covers };
             return Event::Message(message);
         }
-        Some(Kind::Create(wire::Create { name, open, channel })) => ChangeKind::Created { name, open, channel },
+        Some(Kind::Create(wire::Create { name, open, channel, direct })) => {
+            ChangeKind::Created { name, open, channel, direct: Some(direct).filter(|with| !with.is_empty()) }
+        }
         Some(Kind::SetName(set_name)) => ChangeKind::Renamed(set_name.name),
         Some(Kind::Join(_)) => ChangeKind::Joined,
         Some(Kind::Leave(_)) => ChangeKind::Left,
@@ -287,7 +298,9 @@ fn of_request(
             let (content_type, content, body_gone) = content_of(body);
             ChangeKind::Edited { target: place(edit.target), content_type, content, body_gone }
         }
-        Some(Kind::Redact(redact)) => ChangeKind::Redacted(place(redact.target)),
+        Some(Kind::Redact(wire::Redact { target, author })) => {
+            ChangeKind::Redacted { target: place(target), author: Some(author).filter(|author| !author.is_empty()) }
+        }
         Some(Kind::React(react)) => ChangeKind::Reacted { target: place(react.target), symbol: react.symbol },
         Some(Kind::Unreact(unreact)) => ChangeKind::Unreacted { target: place(unreact.target), symbol: unreact.symbol },
         Some(Kind::SetRole(wire::SetRole { user, role })) => {

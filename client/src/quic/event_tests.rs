@@ -52,11 +52,14 @@ fn rights_that_are_given_and_taken_are_changes() {
 #[test]
 fn a_channel_is_one_in_its_creation_and_when_it_opens() {
     for channel in [false, true] {
-        let create = Kind::Create(wire::Create { name: "news".into(), open: !channel, channel });
-        assert_eq!(kind_of(create), ChangeKind::Created { name: "news".into(), open: !channel, channel });
-        let item = Item::Opened { name: "news".into(), open: !channel, channel };
+        let create = Kind::Create(wire::Create { name: "news".into(), open: !channel, channel, ..Default::default() });
+        assert_eq!(kind_of(create), ChangeKind::Created { name: "news".into(), open: !channel, channel, direct: None });
+        let item = Item::Opened { name: "news".into(), open: !channel, channel, direct: None };
         let opened = of_delivery(Delivery { position: Position { room: ROOM, covers: Covers::Nothing }, item });
-        assert_eq!(opened, Event::RoomOpened { room: ROOM, name: "news".into(), open: !channel, channel });
+        assert_eq!(
+            opened,
+            Event::RoomOpened { room: ROOM, name: "news".into(), open: !channel, channel, direct: None }
+        );
     }
 }
 

@@ -133,7 +133,7 @@ fn did(kind: &ChangeKind) -> Did {
         ChangeKind::Edited { target, content, body_gone, .. } => {
             Did::Edit { target: *target, digest: (!body_gone).then(|| digest(content)) }
         }
-        ChangeKind::Redacted(target) => Did::Redact(*target),
+        ChangeKind::Redacted { target, .. } => Did::Redact(*target),
         ChangeKind::Reacted { target, symbol } => Did::React(*target, symbol.as_str().into()),
         ChangeKind::Unreacted { target, symbol } => Did::Unreact(*target, symbol.as_str().into()),
         ChangeKind::Joined => Did::Join,

@@ -68,13 +68,18 @@ fn kind(rng: &mut Rng, user: &UserId, target: wire::RequestId) -> Kind {
     let target = Some(target).filter(|_| rng.chance(0.9));
     let user = if rng.chance(0.8) { user.to_string() } else { text(rng) };
     match rng.below(14) {
-        0 | 1 => Kind::Create(wire::Create { name: text(rng), open: rng.chance(0.5), channel: rng.chance(0.5) }),
+        0 | 1 => Kind::Create(wire::Create {
+            name: text(rng),
+            open: rng.chance(0.5),
+            channel: rng.chance(0.5),
+            ..Default::default()
+        }),
         2 => Kind::SetName(wire::SetName { name: text(rng) }),
         3 => Kind::Join(wire::Join {}),
         4 => Kind::Leave(wire::Leave {}),
         5 => Kind::Invite(wire::Invite { user }),
         6 => Kind::Edit(wire::Edit { target }),
-        7 => Kind::Redact(wire::Redact { target }),
+        7 => Kind::Redact(wire::Redact { target, ..Default::default() }),
         8 => Kind::React(wire::React { target, symbol: text(rng) }),
         9 => Kind::SetRole(wire::SetRole { user, role: rng.below(8) as u32 }),
         10 => Kind::Kick(wire::Kick { user, reason: text(rng) }),
@@ -97,7 +102,7 @@ pub fn request(
     let target = id(rng, device).to_wire();
     let mut kind = kind(rng, user, target);
     if rooms.is_empty() {
-        kind = Kind::Create(wire::Create { name: "room".into(), open: true, channel: false });
+        kind = Kind::Create(wire::Create { name: "room".into(), open: true, channel: false, ..Default::default() });
     }
     let room = match &kind {
         Kind::Create(_) if is_client || rooms.is_empty() => RoomId::derive(user, own),

@@ -63,5 +63,5 @@ fn bytes_by_hand() {
     assert_eq!(find("RequestId"), Some("090807060504030201111817161514131211".to_owned()));
     assert_eq!(find("Ping"), Some("08ac02".to_owned()));
     assert_eq!(find("Join"), Some(String::new()));
-    assert_eq!(find("Create"), Some("0a03ebb0a910011801".to_owned()));
+    assert_eq!(find("Create"), Some("0a03ebb0a9100118012203626f62".to_owned()));
 }

@@ -165,3 +165,12 @@ fn a_seq_beyond_the_highest_is_refused() {
         assert!(of(seq).is_err(), "{seq}");
     }
 }
+
+#[test]
+fn a_direct_room_is_the_same_for_both() {
+    let (ann, bob) = (ann(), UserId::new("bob").unwrap());
+    assert_eq!(RoomId::direct(&ann, &bob), RoomId::direct(&bob, &ann));
+    assert_ne!(RoomId::direct(&ann, &bob), RoomId::direct(&ann, &UserId::new("bo").unwrap()));
+    // hash16("causeway/room/direct", ["ann", "bob"]), by another implementation of BLAKE3.
+    assert_eq!(RoomId::direct(&ann, &bob).to_string(), "474de4e0c65efe7add12562b67925dbd");
+}

@@ -81,12 +81,12 @@ fn request(kind: Kind) -> wire::Request {
 }
 
 fn op(out: &mut Vec<Sample>) {
-    let create = wire::Create { name: "방".into(), open: true, channel: true };
+    let create = wire::Create { name: "방".into(), open: true, channel: true, direct: "bob".into() };
     let set_name = wire::SetName { name: "room".into() };
     let invite = wire::Invite { user: "bob".into() };
     let message = wire::Message { reply_to: Some(id()), mentions: vec!["bob".into(), "eve".into()] };
     let edit = wire::Edit { target: Some(id()) };
-    let redact = wire::Redact { target: Some(id()) };
+    let redact = wire::Redact { target: Some(id()), author: "bob".into() };
     let react = wire::React { target: Some(id()), symbol: "👍".into() };
     let unreact = wire::Unreact { target: Some(id()), symbol: "+1".into() };
     let set_role = wire::SetRole { user: "bob".into(), role: 3 };
@@ -101,7 +101,7 @@ fn op(out: &mut Vec<Sample>) {
         request(Kind::Invite(invite.clone())),
         request(Kind::Message(message.clone())),
         request(Kind::Edit(edit)),
-        request(Kind::Redact(redact)),
+        request(Kind::Redact(redact.clone())),
         request(Kind::React(react.clone())),
         request(Kind::Unreact(unreact.clone())),
         request(Kind::SetRole(set_role.clone())),
@@ -224,7 +224,14 @@ fn event(out: &mut Vec<Sample>) {
     let body = Some(bytes("body"));
     let event =
         wire::Event { room: ROOM, dot: Some(dot()), user: "ann".into(), request: TEXT, body, past: Some(vector()) };
-    let opened = wire::RoomOpened { room: ROOM, name: "방".into(), open: true, channel: true, named: Some(id()) };
+    let opened = wire::RoomOpened {
+        room: ROOM,
+        name: "방".into(),
+        open: true,
+        channel: true,
+        named: Some(id()),
+        direct: "bob".into(),
+    };
     let closed = wire::RoomClosed { room: ROOM };
     let (from, to) = (Some(vector()), Some(vector()));
     let gap = wire::Gap { room: ROOM, from, to, lowest: Some(id()), missing: 10_000 };

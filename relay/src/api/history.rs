@@ -69,7 +69,7 @@ pub struct Event {
     open: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<bool>,
-    /// Whom a change of members is about.
+    /// Whom a change of members is about; whose message a moderator redacted.
     #[serde(skip_serializing_if = "Option::is_none")]
     member: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,7 +134,10 @@ fn event(event: wire::Event) -> Event {
 fn of_kind(event: Event, kind: Kind) -> Event {
     let id = |id: Option<wire::RequestId>| id.as_ref().map(RequestId::from_wire).map(Id);
     match kind {
-        Kind::Create(wire::Create { name, open, channel }) => {
+        Kind::Create(wire::Create { direct, .. }) if !direct.is_empty() => {
+            Event { kind: "create", member: Some(direct), ..event }
+        }
+        Kind::Create(wire::Create { name, open, channel, .. }) => {
             Event { kind: "create", name: Some(name), open: Some(open), channel: Some(channel), ..event }
         }
         Kind::SetName(set) => Event { kind: "set_name", name: Some(set.name), ..event },
@@ -145,7 +148,10 @@ fn of_kind(event: Event, kind: Kind) -> Event {
             Event { kind: "message", reply_to: id(reply_to), mentions, ..event }
         }
         Kind::Edit(edit) => Event { kind: "edit", target: id(edit.target), ..event },
-        Kind::Redact(redact) => Event { kind: "redact", target: id(redact.target), ..event },
+        Kind::Redact(redact) => {
+            let member = Some(redact.author).filter(|author| !author.is_empty());
+            Event { kind: "redact", target: id(redact.target), member, ..event }
+        }
         Kind::React(react) => Event { kind: "react", target: id(react.target), symbol: Some(react.symbol), ..event },
         Kind::Unreact(react) => {
             Event { kind: "unreact", target: id(react.target), symbol: Some(react.symbol), ..event }

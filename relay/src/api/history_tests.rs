@@ -54,15 +54,22 @@ fn every_kind_is_told_by_its_name_and_fields() {
     let target = || Some(id(2));
     let cases = [
         (
-            Kind::Create(wire::Create { name: "n".into(), open: true, channel: false }),
+            Kind::Create(wire::Create { name: "n".into(), open: true, channel: false, ..Default::default() }),
             json!({ "kind": "create", "name": "n", "open": true, "channel": false }),
+        ),
+        (
+            Kind::Create(wire::Create { direct: user(), ..Default::default() }),
+            json!({ "kind": "create", "member": "bob" }),
         ),
         (Kind::SetName(wire::SetName { name: "n".into() }), json!({ "kind": "set_name", "name": "n" })),
         (Kind::Join(wire::Join {}), json!({ "kind": "join" })),
         (Kind::Leave(wire::Leave {}), json!({ "kind": "leave" })),
         (Kind::Invite(wire::Invite { user: user() }), json!({ "kind": "invite", "member": "bob" })),
         (Kind::Edit(wire::Edit { target: target() }), json!({ "kind": "edit", "target": hex(2) })),
-        (Kind::Redact(wire::Redact { target: target() }), json!({ "kind": "redact", "target": hex(2) })),
+        (
+            Kind::Redact(wire::Redact { target: target(), ..Default::default() }),
+            json!({ "kind": "redact", "target": hex(2) }),
+        ),
         (
             Kind::React(wire::React { target: target(), symbol: "+".into() }),
             json!({ "kind": "react", "target": hex(2), "symbol": "+" }),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use causeway_protocol::{wire, wire::request::Kind};
 use serde::Deserialize;
 
-use super::extract::{Body, Id, Place, Room};
+use super::extract::{Asked, Body, Id, Place, Room, User};
 use super::problem::Problem;
 use super::rooms::InRoom;
 use super::submit::{Change, Content};
@@ -84,8 +84,20 @@ pub async fn edit(
     change.carry_out(place.room.0, Kind::Edit(edit), Some(content)).await
 }
 
-/// Redacts one's own message.
-pub async fn redact(change: Change, Place(place): Place<InMessages>) -> Result<Response, Problem> {
-    let redact = wire::Redact { target: Some(place.id.0.to_wire()) };
+/// Whose message is redacted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Of {
+    author: Option<User>,
+}
+
+/// Redacts one's own message, or as a moderator somebody else's.
+pub async fn redact(
+    change: Change,
+    Place(place): Place<InMessages>,
+    Asked(of): Asked<Of>,
+) -> Result<Response, Problem> {
+    let author = of.author.map_or_else(String::new, |author| author.0.as_str().to_owned());
+    let redact = wire::Redact { target: Some(place.id.0.to_wire()), author };
     change.carry_out(place.room.0, Kind::Redact(redact), None).await
 }

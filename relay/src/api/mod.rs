@@ -72,9 +72,10 @@ const fn route(method: &'static str, path: &'static str, handler: fn() -> Method
 }
 
 /// All of them. The router, the metrics and the check of the OpenAPI document go by this table.
-pub const ROUTES: [Route; 14] = [
+pub const ROUTES: [Route; 15] = [
     route("GET", "/v1/openapi.json", || get(openapi::document)),
     route("POST", "/v1/rooms", || post(rooms::create)),
+    route("PUT", "/v1/direct/{user}", || put(rooms::create_direct)),
     route("PUT", "/v1/rooms/{room}/name", || put(rooms::set_name)),
     route("POST", "/v1/rooms/{room}/join", || post(rooms::join)),
     route("POST", "/v1/rooms/{room}/leave", || post(rooms::leave)),

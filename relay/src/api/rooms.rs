@@ -4,7 +4,7 @@ use axum::response::Response;
 use causeway_protocol::{wire, wire::request::Kind};
 use serde::Deserialize;
 
-use super::extract::{Body, Place, Room};
+use super::extract::{Body, Place, Room, User};
 use super::problem::Problem;
 use super::submit::Change;
 
@@ -36,7 +36,20 @@ pub struct Name {
 pub async fn create(change: Change, Body(new): Body<NewRoom>) -> Result<Response, Problem> {
     let NewRoom { name, open, channel } = new;
     let room = change.new_room();
-    change.carry_out(room, Kind::Create(wire::Create { name, open, channel }), None).await
+    change.carry_out(room, Kind::Create(wire::Create { name, open, channel, ..Default::default() }), None).await
+}
+
+/// The other user of a direct room.
+#[derive(Deserialize)]
+pub struct With {
+    pub user: User,
+}
+
+/// Makes the direct room with somebody, or makes sure that it is there.
+pub async fn create_direct(change: Change, Place(With { user }): Place<With>) -> Result<Response, Problem> {
+    let room = change.direct_room(&user.0);
+    let create = wire::Create { direct: user.0.as_str().to_owned(), ..Default::default() };
+    change.carry_out(room, Kind::Create(create), None).await
 }
 
 /// Names it anew.

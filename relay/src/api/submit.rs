@@ -12,7 +12,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use causeway_mailbox::{Drained, Receiver, queue};
-use causeway_protocol::{Code, Dot, Message as _, RequestId, RoomId, ShardId, wire, wire::request::Kind};
+use causeway_protocol::{Code, Dot, Message as _, RequestId, RoomId, ShardId, UserId, wire, wire::request::Kind};
 use causeway_replica::io::{Input, SessionId, Submission};
 use causeway_replica::read::Durables;
 use causeway_replica::request::body_hash;
@@ -120,6 +120,11 @@ impl Change {
     /// The room that it makes, if it makes one.
     pub fn new_room(&self) -> RoomId {
         RoomId::derive(&self.caller.user, self.id())
+    }
+
+    /// The direct room with somebody.
+    pub fn direct_room(&self, with: &UserId) -> RoomId {
+        RoomId::direct(&self.caller.user, with)
     }
 
     /// Carries it out; answers when this site has it for good.

@@ -273,7 +273,7 @@ impl Client {
     }
 
     pub async fn create_room(&mut self) -> RoomId {
-        let create = wire::Create { name: "room".to_owned(), open: true, channel: false };
+        let create = wire::Create { name: "room".to_owned(), open: true, channel: false, ..Default::default() };
         let (id, room) = self.submit(None, wire::request::Kind::Create(create), None).await;
         self.stored(id).await;
         room

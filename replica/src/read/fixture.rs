@@ -82,7 +82,7 @@ impl Fixture {
         let user = user(creator);
         let id = RequestId { stamp: self.tick(), device: device(&user) };
         let room = RoomId::derive(&user, id);
-        let create = wire::Create { name: format!("{creator}'s"), open: true, channel: false };
+        let create = wire::Create { name: format!("{creator}'s"), open: true, ..Default::default() };
         self.accept(site, room, id, &user, Kind::Create(create), None);
         room
     }

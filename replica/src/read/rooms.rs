@@ -29,6 +29,15 @@ pub struct RoomFace {
     pub open: bool,
     /// Whether who joins is a reader.
     pub channel: bool,
+    /// Of a direct room: its two users.
+    pub pair: Option<(UserId, UserId)>,
+}
+
+impl RoomFace {
+    /// Of a direct room: whom it is with, for one of its users.
+    pub fn direct_with(&self, user: &UserId) -> Option<&UserId> {
+        self.pair.as_ref().map(|(one, other)| if one == user { other } else { one })
+    }
 }
 
 /// The rooms that a user is a member of, those after `after`, looking at no more than `rooms_max`. Leaves out
@@ -121,10 +130,15 @@ pub(crate) fn made(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<S
 /// Name and policy of a room.
 pub fn room_face(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<RoomFace, ViewError> {
     let name = register(view, durable, room, Register::Name)?.unwrap_or_default();
-    let policy = register(view, durable, room, Register::Policy)?.unwrap_or_default();
-    let Policy { open, channel } = Policy::from_value(&policy.value);
+    // Whoever makes a direct room, it is the same: the marker may be of the one that is not durable yet.
+    let policy = get::<wire::RegisterRow>(view, &Key::Register(*room, Register::Policy))?.unwrap_or_default();
+    let is_certain =
+        Policy::from_value(&policy.value).direct || is_durable(view, durable, room, policy.marker.as_ref())?;
+    let policy = if is_certain { policy } else { wire::RegisterRow::default() };
+    let Policy { open, channel, .. } = Policy::from_value(&policy.value);
+    let pair = Policy::pair_of(&policy.value);
     let named = name.marker.as_ref().map(RequestId::from_wire);
-    Ok(RoomFace { name: String::from_utf8_lossy(&name.value).into_owned(), named, open, channel })
+    Ok(RoomFace { name: String::from_utf8_lossy(&name.value).into_owned(), named, open, channel, pair })
 }
 
 fn register(

@@ -257,11 +257,14 @@ fn a_room_shows_its_name_once_that_is_durable() {
     let room = site.room("ann");
     let face = |site: &Fixture| room_face(&site.view, &site.durable_of(room), &room).unwrap();
     let made = face(&site).named;
-    assert_eq!(face(&site), RoomFace { name: "ann's".into(), named: made, open: true, channel: false });
+    assert_eq!(face(&site), RoomFace { name: "ann's".into(), named: made, open: true, channel: false, pair: None });
     let (named, _) = site.request(1, room, "ann", Kind::SetName(wire::SetName { name: "ours".into() }));
     assert_eq!((face(&site).name.as_str(), face(&site).named), ("", None));
     site.sync();
-    assert_eq!(face(&site), RoomFace { name: "ours".into(), named: Some(named), open: true, channel: false });
+    assert_eq!(
+        face(&site),
+        RoomFace { name: "ours".into(), named: Some(named), open: true, channel: false, pair: None }
+    );
     assert!(made < Some(named));
 }
 

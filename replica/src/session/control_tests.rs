@@ -177,7 +177,8 @@ fn what_does_not_decode_or_is_too_large_is_refused_by_name() {
     assert_eq!(refusal(&mut host, submit(own_id(1), b"short")), (Some(own_id(1)), Code::Malformed.number()));
     let large = wire::Submit { body: Some(vec![0; limits::BODY_BYTES_MAX + 1].into()), ..submit(own_id(2), &[1; 16]) };
     assert_eq!(refusal(&mut host, large), (Some(own_id(2)), Code::TooLarge.number()));
-    let create = wire::Create { name: "n".repeat(limits::REQUEST_BYTES_MAX), open: true, channel: false };
+    let create =
+        wire::Create { name: "n".repeat(limits::REQUEST_BYTES_MAX), open: true, channel: false, ..Default::default() };
     let kind = Some(wire::request::Kind::Create(create));
     let room = Bytes::from_static(&[1; 16]);
     let request = wire::Request { id: Some(own_id(3).to_wire()), room, body_hash: Bytes::new(), kind };

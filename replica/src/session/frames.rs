@@ -1,7 +1,7 @@
 //! The server's frames.
 
 use causeway_protocol::{
-    Code, Dot, RequestId, RoomId, ShardId, Vector, encode_frame,
+    Code, Dot, RequestId, RoomId, ShardId, UserId, Vector, encode_frame,
     wire::{self, event_frame::Frame as Event, server_frame::Frame as Control},
 };
 
@@ -40,10 +40,11 @@ pub fn go_away(code: Code, detail: String) -> SessionOutput {
     control(Control::GoAway(wire::GoAway { code: code.number(), detail }))
 }
 
-pub fn room_opened(room: &RoomId, face: RoomFace) -> SessionOutput {
-    let RoomFace { name, named, open, channel } = face;
+pub fn room_opened(room: &RoomId, face: RoomFace, user: &UserId) -> SessionOutput {
+    let direct = face.direct_with(user).map_or_else(String::new, |with| with.as_str().to_owned());
+    let RoomFace { name, named, open, channel, .. } = face;
     let named = named.map(RequestId::to_wire);
-    event(Event::RoomOpened(wire::RoomOpened { room: room.to_wire(), name, open, channel, named }))
+    event(Event::RoomOpened(wire::RoomOpened { room: room.to_wire(), name, open, channel, named, direct }))
 }
 
 pub fn summary(summary: wire::RoomSummary) -> SessionOutput {

@@ -348,7 +348,7 @@ impl Room {
                     return Ok(0);
                 }
             }
-            out.push(frames::room_opened(id, read::room_face(site.view, &durable, id)?));
+            out.push(frames::room_opened(id, read::room_face(site.view, &durable, id)?, site.user));
             self.owes_summary = true;
             if read::is_far_behind(site.view, id, &durable, &self.cursor, site.config.limits.resume_ops_max)? {
                 return self.skip_to_newest(site, id, &durable, out);

@@ -76,11 +76,12 @@ impl Shard {
                 return Ok(());
             }
         };
-        if self.has_too_many_rooms(tx, &request, &submission.user)? {
+        if let Some(user) = self.who_has_too_many_rooms(tx, &request, &submission.user)? {
             self.counters.rooms_limited += 1;
-            let max = self.config.user_rooms_max;
+            let (max, user) = (self.config.user_rooms_max, user.as_str());
+            let user = if user == submission.user.as_str() { "user" } else { user };
             let detail =
-                format!("user is in {max} rooms, the limit is {max} (`user_rooms_max`): leave one, then try again");
+                format!("{user} is in {max} rooms, the limit is {max} (`user_rooms_max`): leave one, then try again");
             self.refuse(tx, &submission, id, (Code::NotPermitted, detail));
             return Ok(());
         }
@@ -154,8 +155,10 @@ impl Shard {
         let is_new = policy.is_none();
         let member = member_row(tx, room, user)?;
         // Who may not see a room is answered as if there were none: from here on nothing of it is looked at.
+        let with = request.direct_with();
         let policy = match policy.map(|row| Policy::from_value(&row.value)) {
-            Some(policy) if self.sees(tx, room, policy, (user, &member))? => Some(policy),
+            // Its id says that the user is one of the two.
+            Some(policy) if with.is_some() || self.sees(tx, room, policy, (user, &member))? => Some(policy),
             _ => None,
         };
         let head: Option<wire::HeadRow> = match policy {
@@ -178,6 +181,13 @@ impl Shard {
         let aware = rights::revocations_of(&member);
         let saw = |row: &wire::ElementRow| crdt::tags(row).take(SAW_MAX).collect();
         let grounds = match &request.kind {
+            Some(Kind::Create(_)) if let Some(with) = &with => {
+                let other = member_row(tx, room, with)?;
+                if [&member, &other].iter().any(|row| crdt::tags(row).count() >= JOINS_MAX) {
+                    return refuse(Code::NotPermitted, "the room is there, and was made as often as a room takes");
+                }
+                Grounds::default()
+            }
             Some(Kind::Join(_)) => {
                 let invited: Option<wire::ElementRow> = tx.get(&Key::Invited(room, user.clone()))?;
                 if let Err(detail) = self.may_join(tx, &member) {
@@ -200,7 +210,7 @@ impl Shard {
                 let reaction = reaction_key(request, user).map(|key| tx.get(&key)).transpose()?.flatten();
                 Grounds { saw: reaction.as_ref().map(saw).unwrap_or_default(), ..Grounds::default() }
             }
-            Some(kind) => match self.check_rights(tx, (room, policy.channel), (user, &member), kind)? {
+            Some(kind) => match self.check_rights(tx, (room, policy), (user, &member), kind)? {
                 Ok(grounds) => match self.check_target(tx, request, user)? {
                     Ok(()) => grounds,
                     Err(refusal) => return Ok(Err(refusal)),
@@ -224,8 +234,12 @@ impl Shard {
         }
         let is_own = row.user == user.as_str();
         match &request.kind {
+            Some(Kind::Redact(redact)) if !redact.author.is_empty() && redact.author != row.user => {
+                refuse(Code::NotPermitted, "target is not that author's message")
+            }
+            Some(Kind::Redact(redact)) if !redact.author.is_empty() => Ok(Ok(())),
             Some(Kind::Edit(_) | Kind::Redact(_)) if !is_own => {
-                refuse(Code::NotPermitted, "target is not the user's own message")
+                refuse(Code::NotPermitted, "target is not the user's own message: a moderator names its author")
             }
             Some(Kind::Edit(_)) if edits_of(tx, &request.room, target)?.len() >= limits::EDITS_PER_MESSAGE_MAX => {
                 refuse(Code::NotPermitted, "target has as many edits as a message may have")

@@ -22,7 +22,7 @@ const ORIGINS_ALARM: usize = 64;
 
 /// What an op does to the rows of its room: one side effect a variant, so that acceptance, apply and repair
 /// share one reading of the kinds.
-pub(super) enum Effect<'a> {
+pub(super) enum Effect {
     Add(Key),
     Remove(Key),
     Write(Key, RequestId, Bytes),
@@ -35,7 +35,7 @@ pub(super) enum Effect<'a> {
     /// The user's bans are lifted.
     Lift(UserId),
     /// The bodies of a message and of its edits are to go, as far as they are this user's.
-    Purge(RequestId, &'a UserId),
+    Purge(RequestId, UserId),
 }
 
 /// What a revocation is, but for what its op says.
@@ -162,7 +162,7 @@ impl Shard {
     }
 
     /// `hidden`: whether the op, or what it adds, is hidden.
-    fn apply_effect(&mut self, tx: &mut Tx<'_>, op: &Op, effect: Effect<'_>, hidden: bool) -> Result<(), ViewError> {
+    fn apply_effect(&mut self, tx: &mut Tx<'_>, op: &Op, effect: Effect, hidden: bool) -> Result<(), ViewError> {
         let room = &op.request.room;
         match effect {
             Effect::Add(key) => {
@@ -183,7 +183,7 @@ impl Shard {
             Effect::Revoke(user, revoked) => self.revoke(tx, op, user, &revoked),
             Effect::Lift(user) => self.lift(tx, op, user, hidden),
             Effect::Purge(target, user) => {
-                self.plan_purge(tx, *room, target, user);
+                self.plan_purge(tx, *room, target, &user);
                 Ok(())
             }
         }
@@ -365,7 +365,7 @@ pub(super) fn reaction_key(request: &Request, user: &UserId) -> Option<Key> {
     Some(Key::Reaction(request.room, request.target()?, symbol.into(), user.clone()))
 }
 
-impl Effect<'_> {
+impl Effect {
     /// Whether each acceptance has it, and not the request once.
     fn is_of_each_dot(&self) -> bool {
         !matches!(self, Effect::Add(_) | Effect::Write(..) | Effect::Purge(..))
@@ -373,7 +373,7 @@ impl Effect<'_> {
 }
 
 /// What the kinds do.
-pub(super) fn effects(op: &Op) -> Vec<Effect<'_>> {
+pub(super) fn effects(op: &Op) -> Vec<Effect> {
     let Request { id, room, kind, .. } = &op.request;
     let Some(kind) = kind else { return Vec::new() };
     let member = |user: &UserId| Key::Member(*room, user.clone());
@@ -382,8 +382,13 @@ pub(super) fn effects(op: &Op) -> Vec<Effect<'_>> {
     let other = rights::target(kind).and_then(|user| UserId::new(user).ok());
     let target = op.request.target();
     match (kind, other, target) {
+        // Both are members, and nobody owns it.
+        (Kind::Create(_), ..) if let Some(with) = op.request.direct_with() => {
+            let policy = register(Register::Policy, Policy::direct_value(&op.user, &with));
+            std::iter::once(policy).chain(join(&op.user)).chain(join(&with)).collect()
+        }
         (Kind::Create(create), ..) => {
-            let policy = Policy { open: create.open, channel: create.channel };
+            let policy = Policy { open: create.open, channel: create.channel, direct: false };
             let mut all = vec![
                 register(Register::Policy, Bytes::copy_from_slice(&[policy.to_byte()])),
                 register(Register::Name, Bytes::copy_from_slice(create.name.as_bytes())),
@@ -410,9 +415,13 @@ pub(super) fn effects(op: &Op) -> Vec<Effect<'_>> {
         (Kind::Ban(ban), Some(user), _) => expel(*room, user, Revoked { floor: 0, ban: true, until_ms: ban.until_ms }),
         (Kind::LiftBan(_), Some(user), _) => vec![Effect::Lift(user)],
         (Kind::Edit(_), _, Some(target)) => vec![Effect::Add(Key::Edit(*room, target, *id, op.user.clone()))],
-        (Kind::Redact(_), _, Some(target)) => {
-            vec![Effect::Add(Key::Redaction(*room, target, op.user.clone())), Effect::Purge(target, &op.user)]
-        }
+        // Whoever redacts it, it is the author's: a rule over two rows, whichever comes first.
+        (Kind::Redact(_), _, Some(target)) => match op.request.redacts(&op.user) {
+            Some(author) => {
+                vec![Effect::Add(Key::Redaction(*room, target, author.clone())), Effect::Purge(target, author)]
+            }
+            None => Vec::new(),
+        },
         (Kind::React(_), ..) => reaction_key(&op.request, &op.user).map(Effect::Add).into_iter().collect(),
         (Kind::Unreact(_), ..) => reaction_key(&op.request, &op.user).map(Effect::Remove).into_iter().collect(),
         // A message changes no element; an op of a newer or a broken site may lack what it is about.
@@ -421,7 +430,7 @@ pub(super) fn effects(op: &Op) -> Vec<Effect<'_>> {
 }
 
 /// Membership and invitation go, as far as the accepting site saw them; what the user did meanwhile is hidden.
-fn expel<'a>(room: RoomId, user: UserId, revoked: Revoked) -> Vec<Effect<'a>> {
+fn expel(room: RoomId, user: UserId, revoked: Revoked) -> Vec<Effect> {
     vec![
         Effect::Remove(Key::Member(room, user.clone())),
         Effect::Remove(Key::Invited(room, user.clone())),

@@ -49,12 +49,26 @@ impl Shard {
         Ok(invited.is_some_and(|row| !row.tags.is_empty()) || self.sabotaged(crate::Sabotage::TrustAnybody))
     }
 
-    /// Whether a request would put its user into one room more than a user may be in. Looks at as many keys as the
-    /// user has rooms.
-    pub(super) fn has_too_many_rooms(&self, tx: &Tx<'_>, request: &Request, user: &UserId) -> Result<bool, ViewError> {
+    /// Whom a request would put into one room more than a user may be in.
+    pub(super) fn who_has_too_many_rooms(
+        &self,
+        tx: &Tx<'_>,
+        request: &Request,
+        user: &UserId,
+    ) -> Result<Option<UserId>, ViewError> {
         if !matches!(request.kind, Some(Kind::Create(_) | Kind::Join(_))) {
-            return Ok(false);
+            return Ok(None);
         }
+        for user in std::iter::once(user.clone()).chain(request.direct_with()) {
+            if self.has_too_many_rooms(tx, request, &user)? {
+                return Ok(Some(user));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks at as many keys as the user has rooms.
+    fn has_too_many_rooms(&self, tx: &Tx<'_>, request: &Request, user: &UserId) -> Result<bool, ViewError> {
         if tx.get_bytes(&Key::UserRoom(user_hash(user), request.room))?.is_some() {
             return Ok(false);
         }
@@ -91,7 +105,7 @@ impl Shard {
     pub(super) fn check_rights(
         &self,
         tx: &Tx<'_>,
-        (room, channel): (RoomId, bool),
+        (room, policy): (RoomId, Policy),
         (user, member): (&UserId, &wire::ElementRow),
         kind: &Kind,
     ) -> Result<Result<Grounds, String>, ViewError> {
@@ -100,16 +114,24 @@ impl Shard {
             Some(other) => member_row(tx, room, other)?,
             None => wire::ElementRow::default(),
         };
+        let channel = policy.channel;
         let (target, given_by) = (rights::role_of(&row, channel), rights::given_by(&row));
         let own = rights::role_of(member, channel).unwrap_or(Role::Reader);
-        let check = |role| rights::check(kind, channel, role, target, given_by);
-        let lowers_own = matches!(kind, Kind::SetRole(set) if other.as_ref() == Some(user) && set.role < own.number());
+        let check = |role| rights::check(kind, policy, role, target, given_by);
+        let is_own = other.as_ref() == Some(user) && !policy.direct;
+        let lowers_own = matches!(kind, Kind::SetRole(set) if is_own && set.role < own.number());
         let rank = if lowers_own {
             // In the name of whoever gave the present one, so that it holds.
             own.number().max(given_by)
         } else {
             let role = match check(own) {
-                Err(_) if own < Role::Owner && acting_owner(tx, room, channel)?.as_ref() == Some(user) => Role::Owner,
+                Err(_)
+                    if own < Role::Owner
+                        && !policy.direct
+                        && acting_owner(tx, room, channel)?.as_ref() == Some(user) =>
+                {
+                    Role::Owner
+                }
                 _ => own,
             };
             match check(role) {

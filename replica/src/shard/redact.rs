@@ -1,7 +1,8 @@
 //! Redaction (D12): the bodies of a message and of its edits go, and never come back.
 //!
-//! A redaction is an element of its own, by message and redacting user, that is only ever added. A body is gone where
-//! its author has redacted the message that it belongs to: a rule over two rows of the room, whichever came first. A
+//! A redaction is an element of its own, by message and author, that is only ever added. A body is gone where the message
+//! that it belongs to is redacted as its author's, by the author or by a moderator who names the author: a rule over two
+//! rows of the room, whichever came first. A
 //! body that comes after its redaction is not taken. Those that are here go when the redaction is durable, and not
 //! before: what is read and sent meanwhile would otherwise lack a body that a power failure brings back. A row keeps the
 //! purge in mind until it is done.

@@ -68,7 +68,10 @@ impl Changes {
             let request: wire::Request = decode(header.request)?;
             let (id, user) = (place(&request.id), header.user);
             match request.kind {
-                Some(Kind::Redact(redact)) => _ = changes.redacted.insert((place(&redact.target), user)),
+                Some(Kind::Redact(redact)) => {
+                    let author = if redact.author.is_empty() { user } else { redact.author };
+                    changes.redacted.insert((place(&redact.target), author));
+                }
                 Some(Kind::Edit(edit)) => _ = changes.edits.insert((place(&edit.target), id, user)),
                 Some(Kind::React(react)) => {
                     changes.added.entry((place(&react.target), react.symbol, user)).or_default().insert(id);

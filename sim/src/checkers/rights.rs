@@ -67,7 +67,8 @@ impl Act {
 
     /// Whether it gives or takes rights.
     pub fn touches_rights(&self) -> bool {
-        matches!(self.kind, Kind::SetRole(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) | Kind::Join(_))
+        let is_about_somebody = !self.target().is_empty() && !matches!(self.kind, Kind::Invite(_));
+        is_about_somebody || matches!(self.kind, Kind::Join(_))
     }
 
     /// Its name in the coverage.
@@ -78,6 +79,7 @@ impl Act {
             Kind::LiftBan(_) => "ban lifted",
             Kind::SetRole(_) if self.past.is_some() => "demotion",
             Kind::SetRole(_) => "role given",
+            Kind::Redact(redact) if !redact.author.is_empty() => "redaction by a moderator",
             _ => "other op",
         }
     }
@@ -112,6 +114,7 @@ pub fn target(kind: &Kind) -> Option<&str> {
         Kind::Ban(ban) => &ban.user,
         Kind::LiftBan(lift) => &lift.user,
         Kind::Invite(invite) => &invite.user,
+        Kind::Redact(redact) if !redact.author.is_empty() => &redact.author,
         _ => return None,
     })
 }
@@ -172,6 +175,7 @@ impl<'a> Model<'a> {
             ("hidden lifting", hidden(|kind| matches!(kind, Kind::LiftBan(_)))),
             ("hidden reaction", hidden(|kind| matches!(kind, Kind::React(_)))),
             ("hidden message", hidden(|kind| matches!(kind, Kind::Message(_)))),
+            ("direct room made twice", u64::from(self.makers() > 1)),
             ("second acceptance of a revocation", (revoking.len() - requests.len()) as u64),
         ]
         .into_iter()
@@ -195,7 +199,11 @@ impl<'a> Model<'a> {
     /// The joins of a user that nobody removed, hidden ones too.
     fn joins(&self, user: &str) -> BTreeSet<RequestId> {
         self.alive(
-            |act| act.user == user && matches!(act.kind, Kind::Join(_) | Kind::Create(_)),
+            |act| match &act.kind {
+                Kind::Create(create) => act.user == user || create.direct == user,
+                Kind::Join(_) => act.user == user,
+                _ => false,
+            },
             |act| {
                 (act.user == user && matches!(act.kind, Kind::Leave(_)))
                     || (act.target() == user && matches!(act.kind, Kind::Kick(_) | Kind::Ban(_)))
@@ -227,6 +235,16 @@ impl<'a> Model<'a> {
         self.acts.iter().any(|act| matches!(&act.kind, Kind::Create(create) if create.channel))
     }
 
+    /// Who has made it.
+    fn makers(&self) -> usize {
+        let makers = self.acts.iter().filter(|act| matches!(act.kind, Kind::Create(_)));
+        makers.map(|act| &act.user).collect::<BTreeSet<_>>().len()
+    }
+
+    fn is_direct(&self) -> bool {
+        self.acts.iter().any(|act| matches!(&act.kind, Kind::Create(create) if !create.direct.is_empty()))
+    }
+
     fn is_open(&self) -> bool {
         self.acts.iter().any(|act| matches!(&act.kind, Kind::Create(create) if create.open))
     }
@@ -235,7 +253,9 @@ impl<'a> Model<'a> {
     fn given(&self, user: &str) -> Option<(u32, u32)> {
         let joins: BTreeSet<RequestId> = self.joins(user).into_iter().filter(|id| self.shows(id)).collect();
         let grant = |act: &&&Act| match &act.kind {
-            Kind::Create(_) if act.user == user && joins.contains(&act.id) => Some((OWNER, act.id, OWNER)),
+            Kind::Create(create) if create.direct.is_empty() && act.user == user && joins.contains(&act.id) => {
+                Some((OWNER, act.id, OWNER))
+            }
             Kind::SetRole(set) if set.user == user && !self.hidden.contains(&act.dot) => {
                 (!joins.is_disjoint(&act.saw)).then_some((act.rank, act.id, set.role))
             }
@@ -256,6 +276,9 @@ impl<'a> Model<'a> {
 
     /// Who acts as owner where nobody is one.
     fn acting_owner(&self) -> Option<&str> {
+        if self.is_direct() {
+            return None;
+        }
         let users: BTreeSet<&str> = self.acts.iter().map(|act| act.user.as_str()).collect();
         let members: Vec<(u32, &str)> =
             users.into_iter().map(|user| (self.role(user), user)).filter(|(role, _)| *role > 0).collect();
@@ -303,17 +326,29 @@ impl<'a> Model<'a> {
         let other = target(kind).unwrap_or_default();
         let (theirs, given_by) = (self.role(other), self.given(other).map_or(0, |(_, rank)| rank));
         if let Kind::SetRole(set) = kind
+            && !self.is_direct()
             && other == user
             && set.role < role
         {
             return Ok(role.max(given_by));
         }
         let allowed = |role: u32| match kind {
+            Kind::Create(create) if !create.direct.is_empty() => {
+                [user, &create.direct].iter().all(|user| self.joins(user).len() < JOINS_MAX)
+            }
             Kind::Create(_) | Kind::Leave(_) => true,
+            Kind::SetName(_) | Kind::Invite(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) | Kind::SetRole(_)
+                if self.is_direct() =>
+            {
+                false
+            }
             Kind::Join(_) => {
                 let invited = self.invitations(user).iter().any(|id| self.shows(id));
                 let few = self.joins(user).len() < JOINS_MAX;
                 few && !self.is_banned(user, at_ms) && (self.is_open() || invited || role > 0)
+            }
+            Kind::Redact(redact) if !redact.author.is_empty() => {
+                role >= MODERATOR && theirs < role && !self.is_direct()
             }
             Kind::Redact(_) | Kind::Unreact(_) => role >= READER,
             Kind::Message(_) | Kind::Edit(_) | Kind::React(_) => role >= MEMBER,
@@ -400,15 +435,17 @@ impl<'a> Model<'a> {
 
     /// What is changed must be a message, and the user's own to be edited or redacted, where it is known.
     fn is_wrong_target(&self, act: &Act) -> Option<String> {
-        let (target, must_be_own) = match &act.kind {
-            Kind::Edit(edit) => (&edit.target, true),
-            Kind::Redact(redact) => (&redact.target, true),
-            Kind::React(react) => (&react.target, false),
+        let own = act.user.as_str();
+        let (target, must_be_of) = match &act.kind {
+            Kind::Edit(edit) => (&edit.target, Some(own)),
+            Kind::Redact(redact) if redact.author.is_empty() => (&redact.target, Some(own)),
+            Kind::Redact(redact) => (&redact.target, Some(redact.author.as_str())),
+            Kind::React(react) => (&react.target, None),
             _ => return None,
         };
         let target = target.as_ref().map(RequestId::from_wire);
         let of = self.acts.iter().find(|other| Some(other.id) == target)?;
-        let right = matches!(of.kind, Kind::Message(_)) && (!must_be_own || of.user == act.user);
+        let right = matches!(of.kind, Kind::Message(_)) && must_be_of.is_none_or(|user| of.user == user);
         (!right).then(|| format!("its target is {of:?}"))
     }
 
@@ -493,7 +530,9 @@ impl<'a> Model<'a> {
             Kind::SetRole(set) if set.user == user => {
                 Some((Some(act.dot), set.role, act.rank, self.is_hidden(&act.dot)))
             }
-            Kind::Create(_) if act.user == user => Some((Some(act.dot), OWNER, OWNER, self.is_hidden(&act.dot))),
+            Kind::Create(create) if create.direct.is_empty() && act.user == user => {
+                Some((Some(act.dot), OWNER, OWNER, self.is_hidden(&act.dot)))
+            }
             _ => None,
         };
         let given: BTreeSet<_> = self.acts.iter().filter_map(|act| given(&act)).collect();

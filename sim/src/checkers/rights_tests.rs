@@ -11,7 +11,11 @@ struct History {
 impl History {
     fn new() -> Self {
         let mut history = Self { acts: Vec::new(), seqs: BTreeMap::new() };
-        history.act(1, "ann", Kind::Create(wire::Create { name: String::new(), open: true, channel: false }));
+        history.act(
+            1,
+            "ann",
+            Kind::Create(wire::Create { name: String::new(), open: true, channel: false, ..Default::default() }),
+        );
         history
     }
 
@@ -196,7 +200,7 @@ fn what_an_acceptance_saw_and_whose_message_it_changes_is_judged() {
     assert!(model.permitted(kicks, &deps).is_err(), "it saw no join");
     kicks.saw.insert(joined);
     assert_eq!(model.permitted(kicks, &deps), Ok(()));
-    let redact = Kind::Redact(wire::Redact { target: Some(written.to_wire()) });
+    let redact = Kind::Redact(wire::Redact { target: Some(written.to_wire()), ..Default::default() });
     assert_eq!(model.permitted(history.act(1, "ann", redact.clone()), &deps), Ok(()));
     assert!(model.permitted(history.act(1, "bob", redact), &deps).is_err(), "it is ann's");
 }

@@ -50,7 +50,7 @@ pub struct Sends {
     waiting: BTreeMap<(SiteId, SessionId, RequestId), Vec<Micros>>,
     rooms: BTreeMap<(SiteId, SessionId, RequestId), RoomId>,
     acked_by: BTreeMap<(RoomId, RequestId), Vec<SiteId>>,
-    /// Room, message and user of every redaction sent.
+    /// Room, message and author of every redaction sent.
     redactions: BTreeSet<(RoomId, RequestId, UserId)>,
     /// What a site held before the write that a refusal came with.
     before: BTreeMap<(SiteId, SessionId, RequestId), Held>,
@@ -79,7 +79,8 @@ impl Sends {
             decoded.as_ref().map(|r| (RoomId::from_wire(&r.room), &r.kind))
         {
             let target = redact.target.as_ref().map(RequestId::from_wire);
-            self.redactions.extend(room.ok().zip(target).map(|(room, target)| (room, target, client.2.clone())));
+            let author = UserId::new(&redact.author).unwrap_or_else(|_| client.2.clone());
+            self.redactions.extend(room.ok().zip(target).map(|(room, target)| (room, target, author)));
         }
         let place = decoded.and_then(|r| Some((RoomId::from_wire(&r.room).ok()?, RequestId::from_wire(&r.id?))));
         let Some((room, id)) = place else { return broken("sent once, never rewritten", "no id or room".into()) };
@@ -183,7 +184,10 @@ impl Sends {
             let member = of(sent);
             let is_banned = bans_of(&member).any(|ban| ban_stands(ban, now_ms));
             let invited = element(Key::Invited(room, sent.user.clone()));
-            is_open || is_banned || !member.tags.is_empty() || !invited.tags.is_empty()
+            let kind = wire::Request::decode(sent.request.clone()).ok().and_then(|request| request.kind);
+            // Whose direct room it is follows from its id.
+            let opens = matches!(kind, Some(Kind::Create(_)));
+            is_open || opens || is_banned || !member.tags.is_empty() || !invited.tags.is_empty()
         };
         Held {
             room: policy.is_some(),
@@ -294,17 +298,19 @@ impl Sends {
 /// Whether a request is to change what is not a message, or somebody else's.
 fn has_wrong_target(room: RoomId, sent: &Sent, view: &dyn View) -> bool {
     let kind = wire::Request::decode(sent.request.clone()).ok().and_then(|request| request.kind);
-    let (target, must_be_own) = match &kind {
-        Some(Kind::Edit(edit)) => (&edit.target, true),
-        Some(Kind::Redact(redact)) => (&redact.target, true),
-        Some(Kind::React(react)) => (&react.target, false),
+    let own = sent.user.as_str();
+    let (target, must_be_of) = match &kind {
+        Some(Kind::Edit(edit)) => (&edit.target, Some(own)),
+        Some(Kind::Redact(redact)) if redact.author.is_empty() => (&redact.target, Some(own)),
+        Some(Kind::Redact(redact)) => (&redact.target, Some(redact.author.as_str())),
+        Some(Kind::React(react)) => (&react.target, None),
         _ => return false,
     };
     let Some(target) = target.as_ref().map(RequestId::from_wire) else { return false };
     let row = view.get(Cf::Request, &Key::Request(room, target).encode()).ok().flatten();
     let Some(row) = row.and_then(|row| wire::RequestRow::decode(row).ok()) else { return false };
     let of = wire::Request::decode(row.request).ok().and_then(|request| request.kind);
-    !matches!(of, Some(Kind::Message(_))) || (must_be_own && row.user != sent.user.as_str())
+    !matches!(of, Some(Kind::Message(_))) || must_be_of.is_some_and(|user| row.user != user)
 }
 
 fn is_about_somebody(sent: &Sent) -> bool {

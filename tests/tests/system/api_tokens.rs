@@ -6,8 +6,9 @@ use crate::api_client::Caller;
 use crate::token_site::Site;
 
 /// A path of the API with something in each place.
-const PATHS: [(&str, &str); 13] = [
+const PATHS: [(&str, &str); 14] = [
     ("POST", "/v1/rooms"),
+    ("PUT", "/v1/direct/bob"),
     ("PUT", "/v1/rooms/{room}/name"),
     ("POST", "/v1/rooms/{room}/join"),
     ("POST", "/v1/rooms/{room}/leave"),

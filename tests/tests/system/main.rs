@@ -8,6 +8,7 @@ mod bad_config;
 mod bad_frames;
 mod changes;
 mod cut_off;
+mod direct;
 mod failover;
 mod fuzz;
 mod limits;

@@ -101,7 +101,7 @@ impl Device {
     pub fn create(&mut self, open: bool, channel: bool) -> (RoomId, wire::Submit) {
         let id = self.mint();
         let room = RoomId::derive(&self.user, id);
-        let create = wire::Create { name: "room".into(), open, channel };
+        let create = wire::Create { name: "room".into(), open, channel, ..Default::default() };
         (room, self.submit_as(id, room, Kind::Create(create), ""))
     }
 }

@@ -50,6 +50,21 @@ async fn who_has_the_role_keeps_order_at_every_site() {
     };
     bob.until("bob hears of it", is_moderator).await;
 
+    // What she wrote goes everywhere, for her too.
+    let noise = eve.client.send(room, "text/plain", "noise").unwrap();
+    let noise_id = noise.id();
+    replicated(noise).await;
+    bob.until_it_reads(noise_id, "noise").await;
+    replicated(bob.client.redact_of(room, noise_id, user("eve")).unwrap()).await;
+    for reader in [&mut ann, &mut bob, &mut eve] {
+        reader.until_it_reads(noise_id, "gone").await;
+    }
+    assert_eq!(refused(&eve, eve.client.redact_of(room, noise_id, user("bob")).unwrap()).await, not_permitted);
+    system.converged().await;
+    for site in 0..3 {
+        assert_eq!(bodies_at(&system, site, "ann", room).await, ["gone"]);
+    }
+
     replicated(bob.client.kick(room, user("eve"), "noise").unwrap()).await;
     eve.until("eve is out", closed(room)).await;
     let page = in_time("an answer", eve.client.history(room, None, Direction::Backward, 10)).await;

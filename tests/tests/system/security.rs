@@ -19,14 +19,17 @@ fn kinds(user: &str, target: RequestId) -> Vec<(&'static str, Kind)> {
     let (user, target) = (user.to_owned(), Some(target.to_wire()));
     let (reason, symbol) = (String::new(), "+".to_owned());
     vec![
-        ("Create", Kind::Create(wire::Create { name: "mine".into(), open: true, channel: false })),
+        (
+            "Create",
+            Kind::Create(wire::Create { name: "mine".into(), open: true, channel: false, ..Default::default() }),
+        ),
         ("SetName", Kind::SetName(wire::SetName { name: "other".into() })),
         ("Join", Kind::Join(wire::Join {})),
         ("Leave", Kind::Leave(wire::Leave {})),
         ("Invite", Kind::Invite(wire::Invite { user: "guest".into() })),
         ("Message", Kind::Message(wire::Message::default())),
         ("Edit", Kind::Edit(wire::Edit { target })),
-        ("Redact", Kind::Redact(wire::Redact { target })),
+        ("Redact", Kind::Redact(wire::Redact { target, ..Default::default() })),
         ("React", Kind::React(wire::React { target, symbol: symbol.clone() })),
         ("Unreact", Kind::Unreact(wire::Unreact { target, symbol })),
         ("SetRole", Kind::SetRole(wire::SetRole { user: user.clone(), role: 5 })),

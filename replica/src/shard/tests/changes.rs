@@ -11,7 +11,7 @@ fn edit(target: &Wish) -> Kind {
 }
 
 fn redact(target: &Wish) -> Kind {
-    Kind::Redact(wire::Redact { target: Some(target.id.to_wire()) })
+    Kind::Redact(wire::Redact { target: Some(target.id.to_wire()), ..Default::default() })
 }
 
 fn react(target: &Wish) -> Kind {
@@ -231,7 +231,7 @@ fn what_names_no_message_or_no_symbol_is_malformed() {
     let target = Some(RequestId::to_wire(hello.id));
     let symbol = |symbol: &str| Kind::React(wire::React { target, symbol: symbol.into() });
     let bad = [
-        Kind::Redact(wire::Redact { target: None }),
+        Kind::Redact(wire::Redact { target: None, ..Default::default() }),
         Kind::React(wire::React { target: None, symbol: "👍".into() }),
         symbol(""),
         symbol("a\u{0}b"),
@@ -245,4 +245,66 @@ fn what_names_no_message_or_no_symbol_is_malformed() {
     bare.body = None;
     sites.submit(A, &bare);
     assert_eq!(sites.site(A).refused(&bare), Some(Code::Malformed), "an edit needs a body");
+}
+
+#[test]
+fn a_moderator_redacts_what_somebody_below_wrote() {
+    let mut sites = Cluster::new(&[A, B]);
+    let (ann, bob, eve) = (user("ann"), user("bob"), user("eve"));
+    let room = room_of(&mut sites, &[&ann, &bob, &eve]);
+    let moderator = wire::SetRole { user: "bob".into(), role: 3 };
+    does(&mut sites, A, &ann, room, Kind::SetRole(moderator));
+    let of = |target: &Wish, author: &str| {
+        Kind::Redact(wire::Redact { target: Some(target.id.to_wire()), author: author.into() })
+    };
+    let (anns, bobs, eves) = (sites.say(A, &ann, room), sites.say(A, &bob, room), sites.say(A, &eve, room));
+    sites.settle();
+    let edited = does(&mut sites, A, &eve, room, edit(&eves));
+    let refused = [
+        (&eve, of(&bobs, "bob"), Code::NotPermitted),
+        (&bob, of(&anns, "ann"), Code::NotPermitted),
+        (&bob, of(&anns, "eve"), Code::NotPermitted),
+        (&bob, redact(&eves), Code::NotPermitted),
+        (&bob, of(&bobs, "bob"), Code::Malformed),
+    ];
+    for (by, kind, code) in refused {
+        let wish = does(&mut sites, B, by, room, kind.clone());
+        sites.settle();
+        assert_eq!(sites.site(B).refused(&wish), Some(code), "{by:?}: {kind:?}");
+    }
+    let done = does(&mut sites, B, &bob, room, of(&eves, "eve"));
+    sites.settle();
+    assert!(sites.site(B).acked(&done).is_some());
+    for id in [A, B] {
+        let site = sites.site(id);
+        assert!(!has_body(site, &eves) && !has_body(site, &edited), "{id:?}");
+        assert!(has_body(site, &anns) && has_body(site, &bobs));
+    }
+    // It stands, whatever becomes of who did it; and what comes late comes without a body.
+    does(&mut sites, A, &ann, room, Kind::Kick(wire::Kick { user: "bob".into(), reason: String::new() }));
+    let late = does(&mut sites, B, &eve, room, edit(&eves));
+    sites.settle();
+    assert!(!has_body(sites.site(A), &late) && !has_body(sites.site(A), &eves));
+    sites.assert_converged();
+}
+
+#[test]
+fn a_redaction_that_names_the_wrong_author_of_an_unknown_message_does_nothing() {
+    let mut sites = Cluster::new(&[A, B]);
+    let (ann, bob) = (user("ann"), user("bob"));
+    let room = room_of(&mut sites, &[&ann, &bob]);
+    sites.cut(A, B);
+    let secret = sites.say(A, &bob, room);
+    let of = |author: &str| Kind::Redact(wire::Redact { target: Some(secret.id.to_wire()), author: author.into() });
+    let wrong = does(&mut sites, B, &ann, room, of("eve"));
+    sites.pass_ms(1_000);
+    sites.sync_all();
+    assert!(sites.site(B).acked(&wrong).is_some(), "the site cannot know");
+    sites.heal(A, B);
+    sites.settle();
+    assert!(has_body(sites.site(A), &secret) && has_body(sites.site(B), &secret));
+    let right = does(&mut sites, B, &ann, room, of("bob"));
+    sites.settle();
+    assert!(sites.site(B).acked(&right).is_some() && !has_body(sites.site(A), &secret));
+    sites.assert_converged();
 }

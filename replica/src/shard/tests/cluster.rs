@@ -248,13 +248,17 @@ impl Cluster {
     }
 
     pub fn create(&mut self, at: SiteId, user: &UserId, open: bool) -> RoomId {
-        let wish = self.wish(user, None, Kind::Create(wire::Create { name: "room".into(), open, channel: false }));
+        let wish = self.wish(
+            user,
+            None,
+            Kind::Create(wire::Create { name: "room".into(), open, channel: false, ..Default::default() }),
+        );
         self.submit(at, &wish);
         wish.room
     }
 
     pub fn create_channel(&mut self, at: SiteId, user: &UserId) -> RoomId {
-        let create = wire::Create { name: "channel".into(), open: true, channel: true };
+        let create = wire::Create { name: "channel".into(), open: true, channel: true, ..Default::default() };
         let wish = self.wish(user, None, Kind::Create(create));
         self.submit(at, &wish);
         wish.room

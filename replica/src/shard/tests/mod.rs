@@ -2,6 +2,7 @@
 
 mod changes;
 mod cluster;
+mod direct;
 mod hostile;
 mod one;
 mod rejoin;
