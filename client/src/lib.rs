@@ -34,7 +34,9 @@ mod quic;
 pub mod timeline;
 
 pub use causeway_protocol::{Code, Dot, RequestId, Role, RoomId, SiteId, UnknownRole, UserId, Vector};
-pub use machine::{Durability, Limits, MoveReason, Preview, RoomView, SendError, SiteConfig, Standby, Timing};
+pub use machine::{
+    Durability, Limits, MoveReason, Preview, ProfileChange, RoomView, SendError, SiteConfig, Standby, Timing,
+};
 
 #[cfg(feature = "quic")]
 pub use quic::{

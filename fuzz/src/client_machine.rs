@@ -268,6 +268,8 @@ impl Run {
                 mentions: u.arbitrary()?,
                 name: "room".into(),
                 named: Some(self.forge.id(u)?.to_wire()),
+                profile: Some(wire::Profile { topic: "topic".into(), writers: u.arbitrary()?, ..Default::default() }),
+                pins: vec![self.forge.id(u)?.to_wire()],
             }),
             3 => Event::CaughtUp(wire::CaughtUp { room, vector: Some(self.forge.vector(u, &held, own())?) }),
             _ => {

@@ -132,7 +132,7 @@ impl Forge {
     }
 
     fn kind(&self, u: Input<'_, '_>) -> Result<Option<Kind>> {
-        let which = u.arbitrary::<u8>()? % 20;
+        let which = u.arbitrary::<u8>()? % 24;
         let user = one(u, &self.users)?.to_string();
         let target = Some(self.id(u)?.to_wire());
         let flag: bool = u.arbitrary()?;
@@ -150,7 +150,7 @@ impl Forge {
             6 => Kind::Invite(wire::Invite { user }),
             7..10 => Kind::Message(wire::Message { reply_to: target.filter(|_| flag), mentions: Vec::new() }),
             10 => Kind::Edit(wire::Edit { target: target.filter(|_| !flag) }),
-            11 => Kind::Redact(wire::Redact { target, ..Default::default() }),
+            11 => Kind::Redact(wire::Redact { target, author: if flag { user } else { String::new() } }),
             12 => Kind::React(wire::React { target, symbol: if flag { text(u)? } else { "+".into() } }),
             13 => Kind::Unreact(wire::Unreact { target, symbol: "+".into() }),
             14 => Kind::SetRole(wire::SetRole { user, role: u.arbitrary::<u8>()?.into() }),
@@ -158,6 +158,14 @@ impl Forge {
             16 => Kind::Ban(wire::Ban { user, reason: String::new(), until_ms: if flag { u.arbitrary()? } else { 0 } }),
             17 => Kind::LiftBan(wire::LiftBan { user: if flag { text(u)? } else { user } }),
             18 => Kind::Message(wire::Message::default()),
+            20 => Kind::SetProfile(wire::SetProfile {
+                topic: Some(text(u)?),
+                avatar: None,
+                open: Some(flag),
+                writers: Some(u.arbitrary::<u8>()?.into()),
+            }),
+            21 => Kind::Pin(wire::Pin { target }),
+            22 => Kind::Unpin(wire::Unpin { target }),
             _ => return Ok(None),
         }))
     }

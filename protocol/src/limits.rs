@@ -12,6 +12,10 @@ pub const REQUEST_BYTES_MAX: usize = 2 << 10;
 pub const USER_BYTES_MAX: usize = 128;
 /// A room's name, bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 512;
+/// A room's topic, bytes of UTF-8.
+pub const TOPIC_BYTES_MAX: usize = 2_048;
+/// Pinned messages that a site accepts in one room.
+pub const PINS_PER_ROOM_MAX: usize = 50;
 /// A reaction's symbol, bytes of UTF-8.
 pub const SYMBOL_BYTES_MAX: usize = 64;
 /// Edits that a site accepts of one message.

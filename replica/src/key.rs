@@ -4,7 +4,7 @@
 //! bytes (the prefix that RocksDB's extractor takes), rows of a shard with its 2. STORAGE.md has the table.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use causeway_protocol::{Dot, Hash16, Origin, RequestId, RoomId, ShardId, UserId, hash16, limits};
+use causeway_protocol::{Dot, Hash16, Origin, RequestId, Role, RoomId, ShardId, UserId, hash16, limits};
 
 use crate::view::Cf;
 
@@ -16,10 +16,23 @@ pub enum Register {
     Name = 1,
     /// What its create request said of it, and what never changes: [`Policy`]; of a direct room the two users, too.
     Policy = 2,
+    /// Its topic, UTF-8.
+    Topic = 3,
+    /// Its avatar, a reference that the application knows, UTF-8.
+    Avatar = 4,
+    /// Whether anyone may join, one byte: over what [`Policy`] says.
+    Open = 5,
+    /// The least role that writes messages, its number in one byte.
+    Writers = 6,
 }
 
-/// What a room is, from its create request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+impl Register {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Name, Self::Policy, Self::Topic, Self::Avatar, Self::Open, Self::Writers];
+}
+
+/// What a room is: from its create request, and as its profile was changed since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Anyone may join.
     pub open: bool,
@@ -27,6 +40,14 @@ pub struct Policy {
     pub channel: bool,
     /// It is the room of two users, who are members.
     pub direct: bool,
+    /// The least role that writes messages.
+    pub writers: Role,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { open: false, channel: false, direct: false, writers: Role::Member }
+    }
 }
 
 impl Policy {
@@ -38,7 +59,18 @@ impl Policy {
     /// Of a register's value.
     pub fn from_value(value: &[u8]) -> Self {
         let bits = value.first().copied().unwrap_or(0);
-        Self { open: bits & 1 != 0, channel: bits & 2 != 0, direct: bits & 4 != 0 }
+        Self { open: bits & 1 != 0, channel: bits & 2 != 0, direct: bits & 4 != 0, ..Self::default() }
+    }
+
+    /// With the value of [`Register::Open`], if it was written.
+    pub fn with_open(self, value: Option<&[u8]>) -> Self {
+        Self { open: value.map_or(self.open, |value| value.first().is_some_and(|byte| *byte != 0)), ..self }
+    }
+
+    /// With the value of [`Register::Writers`], if it was written. What no role's number is leaves it to owners.
+    pub fn with_writers(self, value: Option<&[u8]>) -> Self {
+        let role = |value: &[u8]| value.first().and_then(|byte| Role::from_number(u32::from(*byte)));
+        Self { writers: value.map_or(self.writers, |value| role(value).unwrap_or(Role::Owner)), ..self }
     }
 
     /// A direct room's register: the byte, and the two users in their order with a zero byte, which no name has, between.
@@ -82,6 +114,8 @@ pub enum Key {
     Edit(RoomId, RequestId, RequestId, UserId),
     /// `element`, tag 6: a message's redaction, for its author -> `ElementRow`. Never goes.
     Redaction(RoomId, RequestId, UserId),
+    /// `element`, tag 7: a pinned message -> `ElementRow`.
+    Pin(RoomId, RequestId),
     /// `head`, tag 1 -> `HeadRow`.
     Head(RoomId),
     /// `head`, tag 2: a room of a user, by the user's hash -> empty. Derived from `Member` rows.
@@ -111,6 +145,7 @@ mod tag {
     pub const REACTION: u8 = 4;
     pub const EDIT: u8 = 5;
     pub const REDACTION: u8 = 6;
+    pub const PIN: u8 = 7;
 
     pub const HEAD: u8 = 1;
     pub const USER_ROOM: u8 = 2;
@@ -143,7 +178,8 @@ impl Key {
             | Key::Register(..)
             | Key::Reaction(..)
             | Key::Edit(..)
-            | Key::Redaction(..) => Cf::Element,
+            | Key::Redaction(..)
+            | Key::Pin(..) => Cf::Element,
             Key::Head(_) | Key::UserRoom(..) | Key::RoleHolder(..) => Cf::Head,
             Key::Read(..) => Cf::Read,
             Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) | Key::Purge(..) => Cf::Meta,
@@ -159,7 +195,8 @@ impl Key {
             | Key::Register(room, _)
             | Key::Reaction(room, ..)
             | Key::Edit(room, ..)
-            | Key::Redaction(room, ..) => Some(*room),
+            | Key::Redaction(room, ..)
+            | Key::Pin(room, _) => Some(*room),
             _ => None,
         }
     }
@@ -186,6 +223,7 @@ impl Key {
             }
             Key::Member(room, user) => put_room(&mut out, room, tag::MEMBER, user.as_str().as_bytes()),
             Key::Invited(room, user) => put_room(&mut out, room, tag::INVITED, user.as_str().as_bytes()),
+            Key::Pin(room, target) => put_room(&mut out, room, tag::PIN, &target.to_bytes()),
             Key::Register(room, register) => put_room(&mut out, room, tag::REGISTER, &[*register as u8]),
             Key::Reaction(room, target, symbol, user) => {
                 put_room(&mut out, room, tag::REACTION, &target.to_bytes());
@@ -283,8 +321,13 @@ impl Key {
                         let (target, rest) = split_id(rest)?;
                         Key::Redaction(room, target, user(rest)?)
                     }
-                    (&tag::REGISTER, &[1]) => Key::Register(room, Register::Name),
-                    (&tag::REGISTER, &[2]) => Key::Register(room, Register::Policy),
+                    (&tag::PIN, rest) => match split_id(rest)? {
+                        (target, []) => Key::Pin(room, target),
+                        _ => return None,
+                    },
+                    (&tag::REGISTER, &[number]) => {
+                        Key::Register(room, Register::ALL.into_iter().find(|register| *register as u8 == number)?)
+                    }
                     _ => return None,
                 }
             }
@@ -346,6 +389,20 @@ pub fn prefix_range(prefix: &[u8]) -> (Bytes, Bytes) {
 pub fn members_range(room: &RoomId) -> (Bytes, Bytes) {
     let mut prefix = room.0.to_vec();
     prefix.push(tag::MEMBER);
+    prefix_range(&prefix)
+}
+
+/// All registers of a room.
+pub fn registers_range(room: &RoomId) -> (Bytes, Bytes) {
+    let mut prefix = room.0.to_vec();
+    prefix.push(tag::REGISTER);
+    prefix_range(&prefix)
+}
+
+/// All pinned messages of a room.
+pub fn pins_range(room: &RoomId) -> (Bytes, Bytes) {
+    let mut prefix = room.0.to_vec();
+    prefix.push(tag::PIN);
     prefix_range(&prefix)
 }
 

@@ -10,7 +10,7 @@ use causeway_protocol::{
 use crate::rights;
 
 /// The request kinds that this version applies: the field tags of `Request.kind`.
-pub const KINDS: [u32; 14] = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
+pub const KINDS: [u32; 17] = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27];
 
 /// A request that decoded, with its ids checked.
 #[derive(Clone, Debug)]
@@ -76,6 +76,8 @@ impl Request {
             Some(Kind::Redact(redact)) => &redact.target,
             Some(Kind::React(react)) => &react.target,
             Some(Kind::Unreact(unreact)) => &unreact.target,
+            Some(Kind::Pin(pin)) => &pin.target,
+            Some(Kind::Unpin(unpin)) => &unpin.target,
             _ => return None,
         };
         target.as_ref().map(RequestId::from_wire)
@@ -168,7 +170,8 @@ pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> 
             }
         }
         Some(Kind::SetName(set)) if !name_fits(&set.name) => return malformed(bad_name),
-        Some(Kind::Edit(_) | Kind::Redact(_) | Kind::React(_) | Kind::Unreact(_)) => {
+        Some(Kind::SetProfile(set)) => return check_profile(set).and_then(|()| check_bodiless(request, body)),
+        Some(Kind::Edit(_) | Kind::Redact(_) | Kind::React(_) | Kind::Unreact(_) | Kind::Pin(_) | Kind::Unpin(_)) => {
             if request.target().is_none() {
                 return malformed("target is missing: name the message");
             }
@@ -182,11 +185,41 @@ pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> 
         Some(_) => {}
     }
     match (request.has_body(), request.body_hash, body) {
-        (false, None, None) => Ok(()),
-        (false, ..) => malformed("body is for messages and edits only: leave body and body_hash empty"),
+        (false, ..) => check_bodiless(request, body),
         (true, Some(hash), Some(body)) => check_body(hash, body),
         (true, ..) => malformed("a message needs a body and its body_hash"),
     }
+}
+
+fn check_bodiless(request: &Request, body: Option<&Bytes>) -> Result<(), (Code, String)> {
+    match (request.body_hash, body) {
+        (None, None) => Ok(()),
+        _ => {
+            let detail = "body is for messages and edits only: leave body and body_hash empty".to_owned();
+            Err((Code::Malformed, detail))
+        }
+    }
+}
+
+fn check_profile(set: &wire::SetProfile) -> Result<(), (Code, String)> {
+    let malformed = |detail: &str| Err((Code::Malformed, detail.to_owned()));
+    let fits = |text: &Option<String>, max: usize| {
+        text.as_ref().is_none_or(|text| text.len() <= max && !text.chars().any(char::is_control))
+    };
+    if *set == wire::SetProfile::default() {
+        return malformed("set_profile is empty: name a field");
+    }
+    if !fits(&set.topic, limits::TOPIC_BYTES_MAX) {
+        return malformed("topic must have at most 2,048 bytes and no control characters");
+    }
+    if !fits(&set.avatar, limits::NAME_BYTES_MAX) {
+        return malformed("avatar must have at most 512 bytes and no control characters");
+    }
+    let writers = set.writers.map(Role::from_number);
+    if writers.is_some_and(|role| role.is_none_or(|role| role < Role::Member)) {
+        return malformed("writers must be 2 (member) to 5 (owner)");
+    }
+    Ok(())
 }
 
 fn check_body(hash: Hash16, bytes: &Bytes) -> Result<(), (Code, String)> {

@@ -5,11 +5,15 @@ use causeway_protocol::{Dot, RequestId, Role, Vector, wire, wire::request::Kind}
 use crate::key::Policy;
 
 /// The least role for a request of a member; what depends on a target comes on top, in [`check`].
-fn required(kind: &Kind, Policy { channel, .. }: Policy) -> Role {
+fn required(kind: &Kind, Policy { channel, direct, writers, .. }: Policy) -> Role {
     match kind {
-        Kind::Message(_) | Kind::Edit(_) | Kind::React(_) => Role::Member,
-        Kind::Invite(_) | Kind::SetName(_) if channel => Role::Moderator,
-        Kind::Invite(_) | Kind::SetName(_) => Role::Member,
+        Kind::Message(_) => writers.max(Role::Member),
+        Kind::Edit(_) | Kind::React(_) => Role::Member,
+        Kind::SetProfile(set) if set.open.is_some() || set.writers.is_some() => Role::Admin,
+        Kind::Invite(_) | Kind::SetName(_) | Kind::SetProfile(_) if channel => Role::Moderator,
+        Kind::Invite(_) | Kind::SetName(_) | Kind::SetProfile(_) => Role::Member,
+        Kind::Pin(_) | Kind::Unpin(_) if direct => Role::Member,
+        Kind::Pin(_) | Kind::Unpin(_) => Role::Moderator,
         Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) => Role::Moderator,
         Kind::Redact(redact) if !redact.author.is_empty() => Role::Moderator,
         Kind::SetRole(_) => Role::Admin,
@@ -20,7 +24,13 @@ fn required(kind: &Kind, Policy { channel, .. }: Policy) -> Role {
 /// Whether a direct room does without it.
 fn is_of_groups(kind: &Kind) -> bool {
     match kind {
-        Kind::Invite(_) | Kind::SetName(_) | Kind::SetRole(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) => true,
+        Kind::Invite(_)
+        | Kind::SetName(_)
+        | Kind::SetProfile(_)
+        | Kind::SetRole(_)
+        | Kind::Kick(_)
+        | Kind::Ban(_)
+        | Kind::LiftBan(_) => true,
         Kind::Redact(redact) => !redact.author.is_empty(),
         Kind::Create(_)
         | Kind::Join(_)
@@ -28,7 +38,9 @@ fn is_of_groups(kind: &Kind) -> bool {
         | Kind::Message(_)
         | Kind::Edit(_)
         | Kind::React(_)
-        | Kind::Unreact(_) => false,
+        | Kind::Unreact(_)
+        | Kind::Pin(_)
+        | Kind::Unpin(_) => false,
     }
 }
 
@@ -85,10 +97,14 @@ fn takes(floor: Option<Role>, op: &Act<'_>) -> bool {
         // A demotion is a removal: it stands.
         Kind::SetRole(_) => !op.revokes,
         Kind::LiftBan(_) => true,
-        Kind::Message(_) | Kind::Edit(_) | Kind::React(_) | Kind::Invite(_) => floor <= Some(Role::Reader),
+        Kind::Message(_) | Kind::Edit(_) | Kind::React(_) | Kind::Invite(_) | Kind::Pin(_) => {
+            floor <= Some(Role::Reader)
+        }
         Kind::Join(_) => floor.is_none(),
         Kind::Create(_)
         | Kind::SetName(_)
+        | Kind::SetProfile(_)
+        | Kind::Unpin(_)
         | Kind::Leave(_)
         | Kind::Redact(_)
         | Kind::Unreact(_)

@@ -2,7 +2,7 @@
 //! has what takes a role.
 
 use bytes::Bytes;
-use causeway_client::machine::{SendError, Wish};
+use causeway_client::machine::{ProfileChange, SendError, Wish};
 use causeway_protocol::{RequestId, RoomId, UserId, wire};
 
 use crate::checkers::broken;
@@ -84,7 +84,9 @@ impl World {
             (26..30, _) => {
                 self.workload.written += 1;
                 let name = format!("name {}", self.workload.written);
-                self.wish(number, room, Wish::SetName(name))
+                let topic = ProfileChange { topic: Some(name.clone()), ..ProfileChange::default() };
+                let set = if self.workload.rng.percent(50) { Wish::SetName(name) } else { Wish::SetProfile(topic) };
+                self.wish(number, room, set)
             }
             (30..36, _) => {
                 let at = self.clients[number].read_clock(self.now());

@@ -1,6 +1,6 @@
 //! Those who may give roles, kick, ban and lift bans; now and then somebody who may not tries.
 
-use causeway_client::machine::Wish;
+use causeway_client::machine::{ProfileChange, Wish};
 use causeway_protocol::wire::request::Kind;
 use causeway_protocol::{Role, RoomId, UserId, wire};
 
@@ -36,7 +36,7 @@ impl World {
         let other = if rng.percent(8) { own.clone() } else { other };
         let role = *rng.pick(&Role::ALL)?;
         let until_ms = if rng.percent(60) { now_ms + rng.within(500, BAN_MS_MAX) } else { 0 };
-        let deed = rng.below(16);
+        let deed = rng.below(22);
         let acts = acts_of(self.sites[at].disk.visible(), &room).ok()?;
         let model = Model::of(&acts);
         // Few are banned: who lifts a ban looks for them.
@@ -50,6 +50,26 @@ impl World {
             9..11 => {
                 let kind = Kind::Ban(wire::Ban { user, reason: reason.clone(), until_ms });
                 (kind, Wish::Ban { user: other, reason, until_ms })
+            }
+            16..19 => {
+                let rng = self.workload.rng();
+                let (open, writers) = match rng.percent(50) {
+                    true => (Some(rng.percent(60)), None),
+                    // Mostly back to what lets people write.
+                    false => (None, Some(if rng.percent(70) { Role::Member } else { role.max(Role::Member) })),
+                };
+                let set = wire::SetProfile { open, writers: writers.map(Role::number), ..Default::default() };
+                (Kind::SetProfile(set), Wish::SetProfile(ProfileChange { open, writers, ..Default::default() }))
+            }
+            19..22 => {
+                let seen = self.clients[number].seen.iter().rev().filter(|seen| seen.room == room);
+                let seen: Vec<_> = seen.take(3).map(|seen| seen.id).collect();
+                let target = *self.workload.rng().pick(&seen)?;
+                let id = Some(target.to_wire());
+                match self.workload.rng().percent(60) {
+                    true => (Kind::Pin(wire::Pin { target: id }), Wish::Pin(target)),
+                    false => (Kind::Unpin(wire::Unpin { target: id }), Wish::Unpin(target)),
+                }
             }
             11..14 => (Kind::LiftBan(wire::LiftBan { user }), Wish::LiftBan(other)),
             _ => {

@@ -54,7 +54,7 @@ enum Packet {
     ToSite(usize, LinkId, wire::ClientFrame),
     Opened(LinkId),
     Control(usize, LinkId, wire::ServerFrame),
-    Event(usize, LinkId, wire::EventFrame),
+    Event(usize, LinkId, Box<wire::EventFrame>),
     Closed(LinkId, Option<ClosedBySite>),
 }
 
@@ -327,7 +327,7 @@ impl Cluster {
             }
             Packet::Opened(link) => self.machine.handle_opened(now, link),
             Packet::Control(_, link, frame) => self.machine.handle_control(now, link, frame),
-            Packet::Event(_, link, frame) => self.machine.handle_event(now, link, frame),
+            Packet::Event(_, link, frame) => self.machine.handle_event(now, link, *frame),
             Packet::Closed(link, by_site) => {
                 self.links.remove(&link);
                 self.machine.handle_closed(now, link, by_site);
@@ -340,7 +340,7 @@ impl Cluster {
     }
 
     pub(super) fn event(&mut self, site: usize, link: LinkId, frame: wire::event_frame::Frame) {
-        self.post(self.delay_ms, Packet::Event(site, link, wire::EventFrame { frame: Some(frame) }));
+        self.post(self.delay_ms, Packet::Event(site, link, Box::new(wire::EventFrame { frame: Some(frame) })));
     }
 
     // ---- faults

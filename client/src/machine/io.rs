@@ -51,6 +51,12 @@ pub enum Wish {
     Invite(UserId),
     /// Another name for the room.
     SetName(String),
+    /// Change fields of the room's profile.
+    SetProfile(ProfileChange),
+    /// Pin a message.
+    Pin(RequestId),
+    /// Unpin it.
+    Unpin(RequestId),
     /// Give a member a role.
     SetRole(UserId, Role),
     /// End somebody's membership, with a reason of up to `limits::REASON_BYTES_MAX`.
@@ -85,6 +91,19 @@ pub enum Wish {
     React(RequestId, String),
     /// Take the reaction back.
     Unreact(RequestId, String),
+}
+
+/// What is to change of a room's profile: the fields that are there, each by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileChange {
+    /// Its topic, up to `limits::TOPIC_BYTES_MAX`.
+    pub topic: Option<String>,
+    /// Its avatar: a reference that the application knows, up to `limits::NAME_BYTES_MAX`.
+    pub avatar: Option<String>,
+    /// Whether anybody may join.
+    pub open: Option<bool>,
+    /// The least role that writes messages: member or above.
+    pub writers: Option<Role>,
 }
 
 /// Why a request was not taken into the outbox. Nothing was sent.

@@ -1,6 +1,6 @@
 //! The list of rooms: what a site tells of each once, kept up by the events that follow.
 
-use causeway_protocol::{Bytes, Dot, RequestId, RoomId, Stamp, Vector, limits, preview, wire};
+use causeway_protocol::{Bytes, Dot, RequestId, Role, RoomId, Stamp, Vector, limits, preview, wire};
 use prost::Message;
 use wire::request::Kind;
 
@@ -13,8 +13,16 @@ pub struct RoomView {
     pub room: RoomId,
     /// Its name.
     pub name: String,
+    /// Its topic.
+    pub topic: String,
+    /// Its avatar: a reference that the application knows.
+    pub avatar: String,
     /// Whether anybody may join.
     pub open: bool,
+    /// The least role that writes messages; `None` for a number of a newer version.
+    pub writers: Option<Role>,
+    /// Pinned messages, by their places, as the home site told last.
+    pub pins: Vec<RequestId>,
     /// Whether who joins is a reader.
     pub channel: bool,
     /// Of a direct room: the other user. It has no name.
@@ -51,13 +59,43 @@ pub struct Preview {
     pub edit: Option<RequestId>,
 }
 
+/// A field of a room, with the request that set it: of two the one with the higher id holds.
+#[derive(Default)]
+struct Field<T> {
+    value: T,
+    by: Option<RequestId>,
+}
+
+impl<T> Field<T> {
+    fn of(value: T, by: Option<&wire::RequestId>) -> Self {
+        Self { value, by: by.map(RequestId::from_wire) }
+    }
+
+    fn set(&mut self, value: T, by: RequestId) {
+        if Some(by) >= self.by {
+            *self = Self { value, by: Some(by) };
+        }
+    }
+
+    /// By a site, which may not know yet what was set here.
+    fn told(&mut self, value: T, by: Option<&wire::RequestId>) {
+        let by = by.map(RequestId::from_wire);
+        if by >= self.by {
+            *self = Self { value, by };
+        }
+    }
+}
+
 /// A room in the list.
 pub(super) struct Listed {
     /// The connection whose site showed it last.
     by: LinkId,
-    name: String,
-    named: RequestId,
-    open: bool,
+    name: Field<String>,
+    topic: Field<String>,
+    avatar: Field<String>,
+    open: Field<bool>,
+    writers: Field<u32>,
+    pins: Vec<RequestId>,
     channel: bool,
     direct: String,
     made: Stamp,
@@ -80,9 +118,12 @@ impl Listed {
     pub(super) fn opened(by: LinkId, opened: &wire::RoomOpened) -> Self {
         Self {
             by,
-            name: opened.name.clone(),
-            named: opened.named.as_ref().map_or(RequestId::MIN, RequestId::from_wire),
-            open: opened.open,
+            name: Field::of(opened.name.clone(), opened.named.as_ref()),
+            topic: Field::default(),
+            avatar: Field::default(),
+            open: Field::of(opened.open, None),
+            writers: Field::of(Role::Member.number(), None),
+            pins: Vec::new(),
             channel: opened.channel,
             direct: opened.direct.clone(),
             made: Stamp(0),
@@ -99,8 +140,8 @@ impl Listed {
 
     /// The site showed it anew: what it does not know yet stays.
     pub(super) fn opened_again(&mut self, by: LinkId, opened: &wire::RoomOpened) {
-        (self.by, self.open, self.channel, self.asked) = (by, opened.open, opened.channel, false);
-        self.rename(&opened.name, opened.named.as_ref());
+        (self.by, self.channel, self.asked) = (by, opened.channel, false);
+        self.name.told(opened.name.clone(), opened.named.as_ref());
     }
 
     /// As it was, for another home.
@@ -108,14 +149,16 @@ impl Listed {
         (self.by, self.asked) = (by, false);
     }
 
-    fn rename(&mut self, name: &str, named: Option<&wire::RequestId>) {
-        let Some(named) = named.map(RequestId::from_wire).filter(|named| *named >= self.named) else { return };
-        (self.name, self.named) = (name.to_owned(), named);
-    }
-
     pub(super) fn summarise(&mut self, summary: &wire::RoomSummary, upto: Vector, marker: Vector) {
         self.made = Stamp(summary.made);
-        self.rename(&summary.name, summary.named.as_ref());
+        self.name.told(summary.name.clone(), summary.named.as_ref());
+        if let Some(profile) = &summary.profile {
+            self.topic.told(profile.topic.clone(), profile.topic_by.as_ref());
+            self.avatar.told(profile.avatar.clone(), profile.avatar_by.as_ref());
+            self.open.told(profile.open, profile.open_by.as_ref());
+            self.writers.told(profile.writers, profile.writers_by.as_ref());
+        }
+        self.pins = summary.pins.iter().map(RequestId::from_wire).collect();
         (self.unread, self.mentions, self.asked) = (summary.unread, summary.mentions, false);
         let last = summary.last.as_ref().map(Preview::of_wire);
         // What a dead site told and nobody else holds yet has been shown, and stays.
@@ -197,9 +240,12 @@ impl Listed {
                     self.last_dot = Some(dot);
                 }
             }
-            Some(Kind::SetName(set)) if id > self.named => {
-                self.name.clone_from(&set.name);
-                self.named = id;
+            Some(Kind::SetName(set)) => self.name.set(set.name.clone(), id),
+            Some(Kind::SetProfile(set)) => {
+                set.topic.iter().for_each(|topic| self.topic.set(topic.clone(), id));
+                set.avatar.iter().for_each(|avatar| self.avatar.set(avatar.clone(), id));
+                set.open.iter().for_each(|open| self.open.set(*open, id));
+                set.writers.iter().for_each(|writers| self.writers.set(*writers, id));
             }
             _ => {}
         }
@@ -208,8 +254,12 @@ impl Listed {
     pub(super) fn view(&self, room: RoomId, home: Option<LinkId>) -> RoomView {
         RoomView {
             room,
-            name: self.name.clone(),
-            open: self.open,
+            name: self.name.value.clone(),
+            topic: self.topic.value.clone(),
+            avatar: self.avatar.value.clone(),
+            open: self.open.value,
+            writers: Role::from_number(self.writers.value),
+            pins: self.pins.clone(),
             channel: self.channel,
             direct: Some(self.direct.clone()).filter(|with| !with.is_empty()),
             served: home == Some(self.by),

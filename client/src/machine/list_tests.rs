@@ -148,3 +148,25 @@ fn a_site_is_asked_once_and_not_before_it_has_told() {
     room.summarise(&wire::RoomSummary::default(), upto(5), upto(3));
     assert!(room.asks());
 }
+
+#[test]
+fn each_field_of_the_profile_is_the_highest_ids() {
+    let set = |topic: &str| {
+        Kind::SetProfile(wire::SetProfile { topic: Some(topic.into()), writers: Some(3), ..Default::default() })
+    };
+    let mut room = listed(5, 10);
+    note(&mut room, 6, 30, "bob", set("later"), "");
+    note(&mut room, 7, 29, "bob", set("earlier"), "");
+    assert_eq!((view(&room).topic.as_str(), view(&room).writers), ("later", Some(Role::Moderator)));
+    // A site that lacks it does not take it back, and one that knows a later one brings that.
+    let told = |topic: &str, by: Option<u64>| {
+        let topic_by = by.map(|by| id(by).to_wire());
+        let profile = wire::Profile { topic: topic.into(), topic_by, open: true, writers: 2, ..Default::default() };
+        wire::RoomSummary { profile: Some(profile), ..Default::default() }
+    };
+    room.summarise(&told("", None), upto(5), Vector::new());
+    assert_eq!((view(&room).topic.as_str(), view(&room).open), ("later", true));
+    room.summarise(&told("latest", Some(31)), upto(8), Vector::new());
+    assert_eq!(view(&room).topic, "latest");
+    assert_eq!(view(&room).writers, Some(Role::Moderator), "nobody set it later");
+}

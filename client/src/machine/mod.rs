@@ -53,7 +53,7 @@ pub use list::{Preview, RoomView};
 
 pub use io::{
     Change, ClosedBySite, Counters, Covers, Delivery, Durability, Item, LinkId, MoveReason, Now, Output, Position,
-    Progress, RequestNo, SavedCursor, SavedRequest, SendError, SiteIndex, SiteView, Start, Status, Wish,
+    ProfileChange, Progress, RequestNo, SavedCursor, SavedRequest, SendError, SiteIndex, SiteView, Start, Status, Wish,
 };
 
 /// A request that was taken into the outbox.

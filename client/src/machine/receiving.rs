@@ -2,6 +2,7 @@
 
 use causeway_protocol::{DecodeError, Dot, RequestId, RoomId, Vector, limits, wire};
 use prost::Message;
+use wire::request::Kind;
 
 use super::Machine;
 use super::io::{Change, Covers, Delivery, Item, LinkId, Now, Output, Position};
@@ -114,8 +115,10 @@ impl Machine {
             if !shown {
                 listed.note(self.config.user.as_str(), dot, id, (&event.user, &request, event.body.as_ref()));
             }
-            // Of what was shown before, and of what a revocation hides, nobody knows here whether it is counted.
-            if (past.is_some() || (shown && listed.is_unsure_of(&dot))) && listed.asks() {
+            // Of what was shown before, and of what a revocation hides, nobody knows here whether it is counted; nor which
+            // pins an unpinning has seen.
+            let is_pin = matches!(request.kind, Some(Kind::Pin(_) | Kind::Unpin(_)));
+            if (past.is_some() || is_pin || (shown && listed.is_unsure_of(&dot))) && listed.asks() {
                 let ask = wire::MarkRead { room: room.to_wire(), vector: None };
                 self.put(link, wire::client_frame::Frame::MarkRead(ask));
             }

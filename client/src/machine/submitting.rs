@@ -1,10 +1,12 @@
 //! The outbox in motion: minting, sending, acks, refusals, the second site.
 
 use bytes::Bytes;
-use causeway_protocol::{Code, Dot, RequestId, RoomId, SiteId, Stamp, UserId, hash16, limits, wire};
+use causeway_protocol::{Code, Dot, RequestId, Role, RoomId, SiteId, Stamp, UserId, hash16, limits, wire};
 use prost::Message;
 
-use super::io::{Change, Durability, LinkId, Now, Output, Progress, RequestNo, SavedRequest, SendError, Wish};
+use super::io::{
+    Change, Durability, LinkId, Now, Output, ProfileChange, Progress, RequestNo, SavedRequest, SendError, Wish,
+};
 use super::links::Leaving;
 use super::requests::{AtHome, AtSecond};
 use super::{Machine, Submitted};
@@ -88,6 +90,9 @@ impl Machine {
                 (Kind::Ban(wire::Ban { user: user.as_str().to_owned(), reason, until_ms }), None)
             }
             Wish::LiftBan(user) => (Kind::LiftBan(wire::LiftBan { user: user.as_str().to_owned() }), None),
+            Wish::Pin(target) => (Kind::Pin(wire::Pin { target: Some(target.to_wire()) }), None),
+            Wish::Unpin(target) => (Kind::Unpin(wire::Unpin { target: Some(target.to_wire()) }), None),
+            Wish::SetProfile(change) => (Kind::SetProfile(checked_profile(change)?), None),
             Wish::SetName(name) => {
                 within("name", name.len(), limits::NAME_BYTES_MAX)?;
                 (Kind::SetName(wire::SetName { name }), None)
@@ -471,7 +476,9 @@ fn reference(kind: &mut wire::request::Kind) -> Option<&mut wire::RequestId> {
         | Kind::Edit(wire::Edit { target })
         | Kind::Redact(wire::Redact { target, .. })
         | Kind::React(wire::React { target, .. })
-        | Kind::Unreact(wire::Unreact { target, .. }) => target.as_mut(),
+        | Kind::Unreact(wire::Unreact { target, .. })
+        | Kind::Pin(wire::Pin { target })
+        | Kind::Unpin(wire::Unpin { target }) => target.as_mut(),
         _ => None,
     }
 }
@@ -519,6 +526,25 @@ fn checked_reason(reason: String) -> Result<String, SendError> {
         return Err(SendError::Invalid { field: "reason", fix: "must have no control characters" });
     }
     Ok(reason)
+}
+
+fn checked_profile(change: ProfileChange) -> Result<wire::SetProfile, SendError> {
+    let ProfileChange { topic, avatar, open, writers } = change;
+    for (field, text, max) in [("topic", &topic, limits::TOPIC_BYTES_MAX), ("avatar", &avatar, limits::NAME_BYTES_MAX)]
+    {
+        within(field, text.as_ref().map_or(0, String::len), max)?;
+        if text.as_ref().is_some_and(|text| text.chars().any(char::is_control)) {
+            return Err(SendError::Invalid { field, fix: "must have no control characters" });
+        }
+    }
+    if writers == Some(Role::Reader) {
+        return Err(SendError::Invalid { field: "writers", fix: "must be member or above" });
+    }
+    let change = wire::SetProfile { topic, avatar, open, writers: writers.map(Role::number) };
+    if change == wire::SetProfile::default() {
+        return Err(SendError::Invalid { field: "profile", fix: "must name a field that changes" });
+    }
+    Ok(change)
 }
 
 fn within(field: &'static str, got: usize, max: usize) -> Result<(), SendError> {

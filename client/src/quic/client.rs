@@ -14,7 +14,7 @@ use super::history::{self, Direction, HistoryPage};
 use super::members::{self, MembersPage, ReadBy};
 use super::query::HistoryError;
 use super::shared::{Clock, Shared, State};
-use crate::machine::{Counters, Machine, Now, RoomView, SendError, Start, Submitted, Wish};
+use crate::machine::{Counters, Machine, Now, ProfileChange, RoomView, SendError, Start, Submitted, Wish};
 
 /// When one site refuses the session, the others get this long to welcome it before connecting fails.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -157,6 +157,31 @@ impl Client {
     ) -> Result<Handle, SendError> {
         let (content_type, content, salt) = (content_type.to_owned(), content.into(), salt()?);
         self.wish(room, Wish::Edit { target, content_type, content, salt })
+    }
+
+    /// Changes what a room says of itself, and whom it lets in and write: the fields that are there. Topic and avatar are for
+    /// whom the name is for, who may join and who writes for admins.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`]; and where no field is named.
+    pub fn set_profile(&self, room: RoomId, change: ProfileChange) -> Result<Handle, SendError> {
+        self.wish(room, Wish::SetProfile(change))
+    }
+
+    /// Pins a message, so that members find it: for moderators, and for both in a direct room. A room has at most 50.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn pin(&self, room: RoomId, target: RequestId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Pin(target))
+    }
+
+    /// Unpins it.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn unpin(&self, room: RoomId, target: RequestId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Unpin(target))
     }
 
     /// Takes the content of an own message away, and of its edits, at every site and for good. Its place stays.

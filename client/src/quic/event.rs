@@ -3,7 +3,7 @@
 use causeway_protocol::{Bytes, Dot, RequestId, Role, RoomId, Vector, wire};
 use prost::Message as _;
 
-use crate::machine::{Covers, Delivery, Item, MoveReason, Position, Progress, RequestNo};
+use crate::machine::{Covers, Delivery, Item, MoveReason, Position, ProfileChange, Progress, RequestNo};
 
 /// A message in a room.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +100,13 @@ pub enum ChangeKind {
         /// Whether the body is gone: the message was redacted.
         body_gone: bool,
     },
+    /// The user changed the room's profile: the fields that are there. Of two changes of one field the one with the higher
+    /// id holds; [`crate::RoomView`] has what does.
+    ProfileSet(ProfileChange),
+    /// The user pinned a message.
+    Pinned(RequestId),
+    /// The user unpinned a message.
+    Unpinned(RequestId),
     /// The user took a message's content away. It counts if the message is the author's.
     Redacted {
         /// The message.
@@ -290,6 +297,12 @@ fn of_request(
         Some(Kind::Create(wire::Create { name, open, channel, direct })) => {
             ChangeKind::Created { name, open, channel, direct: Some(direct).filter(|with| !with.is_empty()) }
         }
+        Some(Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers })) => {
+            let writers = writers.and_then(Role::from_number);
+            ChangeKind::ProfileSet(ProfileChange { topic, avatar, open, writers })
+        }
+        Some(Kind::Pin(pin)) => ChangeKind::Pinned(place(pin.target)),
+        Some(Kind::Unpin(unpin)) => ChangeKind::Unpinned(place(unpin.target)),
         Some(Kind::SetName(set_name)) => ChangeKind::Renamed(set_name.name),
         Some(Kind::Join(_)) => ChangeKind::Joined,
         Some(Kind::Leave(_)) => ChangeKind::Left,

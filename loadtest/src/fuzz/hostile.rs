@@ -67,7 +67,7 @@ fn text(rng: &mut Rng) -> String {
 fn kind(rng: &mut Rng, user: &UserId, target: wire::RequestId) -> Kind {
     let target = Some(target).filter(|_| rng.chance(0.9));
     let user = if rng.chance(0.8) { user.to_string() } else { text(rng) };
-    match rng.below(14) {
+    match rng.below(17) {
         0 | 1 => Kind::Create(wire::Create {
             name: text(rng),
             open: rng.chance(0.5),
@@ -75,11 +75,19 @@ fn kind(rng: &mut Rng, user: &UserId, target: wire::RequestId) -> Kind {
             ..Default::default()
         }),
         2 => Kind::SetName(wire::SetName { name: text(rng) }),
+        14 => Kind::SetProfile(wire::SetProfile {
+            topic: Some(text(rng)),
+            avatar: None,
+            open: Some(rng.below(2) == 0),
+            writers: Some(rng.below(7) as u32),
+        }),
+        15 => Kind::Pin(wire::Pin { target }),
+        16 => Kind::Unpin(wire::Unpin { target }),
         3 => Kind::Join(wire::Join {}),
         4 => Kind::Leave(wire::Leave {}),
         5 => Kind::Invite(wire::Invite { user }),
         6 => Kind::Edit(wire::Edit { target }),
-        7 => Kind::Redact(wire::Redact { target, ..Default::default() }),
+        7 => Kind::Redact(wire::Redact { target, author: if rng.chance(0.5) { user } else { String::new() } }),
         8 => Kind::React(wire::React { target, symbol: text(rng) }),
         9 => Kind::SetRole(wire::SetRole { user, role: rng.below(8) as u32 }),
         10 => Kind::Kick(wire::Kick { user, reason: text(rng) }),

@@ -93,6 +93,14 @@ fn op(out: &mut Vec<Sample>) {
     let kick = wire::Kick { user: "bob".into(), reason: "spam".into() };
     let ban = wire::Ban { user: "bob".into(), reason: "spam".into(), until_ms: 300 };
     let lift_ban = wire::LiftBan { user: "bob".into() };
+    let set_profile = wire::SetProfile {
+        topic: Some("topic".into()),
+        avatar: Some("img:1".into()),
+        open: Some(true),
+        writers: Some(3),
+    };
+    let pin = wire::Pin { target: Some(id()) };
+    let unpin = wire::Unpin { target: Some(id()) };
     samples!(out, Request:
         request(Kind::Create(create.clone())),
         request(Kind::SetName(set_name.clone())),
@@ -108,6 +116,9 @@ fn op(out: &mut Vec<Sample>) {
         request(Kind::Kick(kick.clone())),
         request(Kind::Ban(ban.clone())),
         request(Kind::LiftBan(lift_ban.clone())),
+        request(Kind::SetProfile(set_profile.clone())),
+        request(Kind::Pin(pin)),
+        request(Kind::Unpin(unpin)),
     );
     samples!(out, Create: create);
     samples!(out, SetName: set_name);
@@ -123,6 +134,9 @@ fn op(out: &mut Vec<Sample>) {
     samples!(out, Kick: kick);
     samples!(out, Ban: ban);
     samples!(out, LiftBan: lift_ban);
+    samples!(out, SetProfile: set_profile);
+    samples!(out, Pin: pin);
+    samples!(out, Unpin: unpin);
     samples!(out, Body: wire::Body { salt: HASH, content_type: "text/plain".into(), content: TEXT });
     samples!(out, Header: wire::Header {
         origin: Some(origin()),
@@ -244,6 +258,16 @@ fn event(out: &mut Vec<Sample>) {
         body_gone: true,
         edit: Some(id()),
     };
+    let profile = wire::Profile {
+        topic: "topic".into(),
+        topic_by: Some(id()),
+        avatar: "img:1".into(),
+        avatar_by: Some(id()),
+        open: true,
+        open_by: Some(id()),
+        writers: 3,
+        writers_by: Some(id()),
+    };
     let summary = wire::RoomSummary {
         room: ROOM,
         upto: Some(vector()),
@@ -254,6 +278,8 @@ fn event(out: &mut Vec<Sample>) {
         mentions: 9,
         name: "방".into(),
         named: Some(id()),
+        profile: Some(profile.clone()),
+        pins: vec![id()],
     };
     let unchanged = wire::RoomUnchanged { room: ROOM };
     let frame = |frame| wire::EventFrame { frame: Some(frame) };
@@ -276,6 +302,7 @@ fn event(out: &mut Vec<Sample>) {
     samples!(out, HistoryPage: page);
     samples!(out, RoomSummary: summary);
     samples!(out, Preview: preview);
+    samples!(out, Profile: profile);
     samples!(out, RoomUnchanged: unchanged);
     let member = wire::Member { user: "ann".into(), role: 5 };
     let detail = || "why".to_owned();

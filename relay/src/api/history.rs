@@ -66,6 +66,12 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writers: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<bool>,
@@ -140,6 +146,12 @@ fn of_kind(event: Event, kind: Kind) -> Event {
         Kind::Create(wire::Create { name, open, channel, .. }) => {
             Event { kind: "create", name: Some(name), open: Some(open), channel: Some(channel), ..event }
         }
+        Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers }) => {
+            let writers = writers.and_then(Role::from_number).map(Role::name);
+            Event { kind: "set_profile", topic, avatar, open, writers, ..event }
+        }
+        Kind::Pin(pin) => Event { kind: "pin", target: id(pin.target), ..event },
+        Kind::Unpin(unpin) => Event { kind: "unpin", target: id(unpin.target), ..event },
         Kind::SetName(set) => Event { kind: "set_name", name: Some(set.name), ..event },
         Kind::Join(_) => Event { kind: "join", ..event },
         Kind::Leave(_) => Event { kind: "leave", ..event },

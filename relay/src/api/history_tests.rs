@@ -62,6 +62,17 @@ fn every_kind_is_told_by_its_name_and_fields() {
             json!({ "kind": "create", "member": "bob" }),
         ),
         (Kind::SetName(wire::SetName { name: "n".into() }), json!({ "kind": "set_name", "name": "n" })),
+        (
+            Kind::SetProfile(wire::SetProfile {
+                topic: Some("t".into()),
+                open: Some(false),
+                writers: Some(3),
+                ..Default::default()
+            }),
+            json!({ "kind": "set_profile", "topic": "t", "open": false, "writers": "moderator" }),
+        ),
+        (Kind::Pin(wire::Pin { target: target() }), json!({ "kind": "pin", "target": hex(2) })),
+        (Kind::Unpin(wire::Unpin { target: target() }), json!({ "kind": "unpin", "target": hex(2) })),
         (Kind::Join(wire::Join {}), json!({ "kind": "join" })),
         (Kind::Leave(wire::Leave {}), json!({ "kind": "leave" })),
         (Kind::Invite(wire::Invite { user: user() }), json!({ "kind": "invite", "member": "bob" })),

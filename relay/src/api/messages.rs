@@ -84,6 +84,18 @@ pub async fn edit(
     change.carry_out(place.room.0, Kind::Edit(edit), Some(content)).await
 }
 
+/// Pins a message.
+pub async fn pin(change: Change, Place(place): Place<InMessages>) -> Result<Response, Problem> {
+    let pin = wire::Pin { target: Some(place.id.0.to_wire()) };
+    change.carry_out(place.room.0, Kind::Pin(pin), None).await
+}
+
+/// Unpins it.
+pub async fn unpin(change: Change, Place(place): Place<InMessages>) -> Result<Response, Problem> {
+    let unpin = wire::Unpin { target: Some(place.id.0.to_wire()) };
+    change.carry_out(place.room.0, Kind::Unpin(unpin), None).await
+}
+
 /// Whose message is redacted.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

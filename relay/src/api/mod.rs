@@ -72,10 +72,11 @@ const fn route(method: &'static str, path: &'static str, handler: fn() -> Method
 }
 
 /// All of them. The router, the metrics and the check of the OpenAPI document go by this table.
-pub const ROUTES: [Route; 15] = [
+pub const ROUTES: [Route; 18] = [
     route("GET", "/v1/openapi.json", || get(openapi::document)),
     route("POST", "/v1/rooms", || post(rooms::create)),
     route("PUT", "/v1/direct/{user}", || put(rooms::create_direct)),
+    route("PATCH", "/v1/rooms/{room}", || patch(rooms::set_profile)),
     route("PUT", "/v1/rooms/{room}/name", || put(rooms::set_name)),
     route("POST", "/v1/rooms/{room}/join", || post(rooms::join)),
     route("POST", "/v1/rooms/{room}/leave", || post(rooms::leave)),
@@ -88,6 +89,8 @@ pub const ROUTES: [Route; 15] = [
     route("POST", "/v1/rooms/{room}/messages", || post(messages::send)),
     route("PATCH", "/v1/rooms/{room}/messages/{id}", || patch(messages::edit)),
     route("DELETE", "/v1/rooms/{room}/messages/{id}", || delete(messages::redact)),
+    route("PUT", "/v1/rooms/{room}/pins/{id}", || put(messages::pin)),
+    route("DELETE", "/v1/rooms/{room}/pins/{id}", || delete(messages::unpin)),
 ];
 
 fn router(api: &Arc<Api>) -> Router {

@@ -1,7 +1,7 @@
 //! Rooms: made, named, joined, left.
 
 use axum::response::Response;
-use causeway_protocol::{wire, wire::request::Kind};
+use causeway_protocol::{Code, Role, wire, wire::request::Kind};
 use serde::Deserialize;
 
 use super::extract::{Body, Place, Room, User};
@@ -59,6 +59,28 @@ pub async fn set_name(
     Body(Name { name }): Body<Name>,
 ) -> Result<Response, Problem> {
     change.carry_out(place.room.0, Kind::SetName(wire::SetName { name }), None).await
+}
+
+/// What changes of a room's profile.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    topic: Option<String>,
+    avatar: Option<String>,
+    open: Option<bool>,
+    writers: Option<String>,
+}
+
+/// Changes its profile.
+pub async fn set_profile(
+    change: Change,
+    Place(place): Place<InRoom>,
+    Body(Profile { topic, avatar, open, writers }): Body<Profile>,
+) -> Result<Response, Problem> {
+    let writers = writers.map(|role| role.parse::<Role>()).transpose();
+    let writers = writers.map_err(|e| Problem::of(Code::Malformed, format!("writers: {e}")))?.map(Role::number);
+    let set = wire::SetProfile { topic, avatar, open, writers };
+    change.carry_out(place.room.0, Kind::SetProfile(set), None).await
 }
 
 /// Joins it.

@@ -22,6 +22,8 @@ use causeway_protocol::{Dot, RequestId, RoomId, ShardId, UserId, Vector, encode_
 
 pub use history::history;
 pub use members::{members, readers};
+#[cfg(test)]
+pub(crate) use rooms::pins;
 pub use rooms::{RoomFace, RoomList, is_member, room_face, rooms_of};
 pub(crate) use rooms::{last_stamp, rooms_applied};
 pub use since::{MISSING_MAX, NewestPage, RoomPage, is_far_behind, newest_page, room_since};

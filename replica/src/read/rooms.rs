@@ -2,12 +2,16 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use causeway_protocol::{RequestId, RoomId, Stamp, UserId, Vector, wire};
+use bytes::Bytes;
+use causeway_protocol::{RequestId, Role, RoomId, Stamp, UserId, Vector, limits, wire};
 
 use super::Durables;
-use super::rows::{broken, get, head, is_durable};
-use crate::key::{Key, Policy, Register, user_rooms_range};
+use super::rows::{broken, decode, get, head, is_durable};
+use crate::key::{Key, Policy, Register, pins_range, registers_range, user_rooms_range};
 use crate::view::{Cf, View, ViewError};
+
+/// Pins that a read looks at: sites that are cut off from each other may accept more together than one does.
+const PINS_READ_MAX: usize = 4 * limits::PINS_PER_ROOM_MAX;
 
 /// Some of a user's rooms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,10 +22,11 @@ pub struct RoomList {
     pub next: Option<RoomId>,
 }
 
-/// What a room shows of itself.
+/// What a room shows of itself, as far as it is durable: a field whose last change is not durable yet is as if it had never
+/// been set (an event will bring it).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoomFace {
-    /// Its name; empty while the last change of it is not durable yet (an event will bring it).
+    /// Its name.
     pub name: String,
     /// The request that gave it; `None` while that is not durable.
     pub named: Option<RequestId>,
@@ -31,6 +36,8 @@ pub struct RoomFace {
     pub channel: bool,
     /// Of a direct room: its two users.
     pub pair: Option<(UserId, UserId)>,
+    /// Topic, avatar, who may join and write, each with the request that set it.
+    pub profile: wire::Profile,
 }
 
 impl RoomFace {
@@ -127,18 +134,62 @@ pub(crate) fn made(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<S
     Ok(Stamp(policy.and_then(|row| row.marker).map_or(0, |marker| marker.stamp)))
 }
 
-/// Name and policy of a room.
+/// Name, policy and profile of a room.
 pub fn room_face(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<RoomFace, ViewError> {
-    let name = register(view, durable, room, Register::Name)?.unwrap_or_default();
-    // Whoever makes a direct room, it is the same: the marker may be of the one that is not durable yet.
-    let policy = get::<wire::RegisterRow>(view, &Key::Register(*room, Register::Policy))?.unwrap_or_default();
-    let is_certain =
-        Policy::from_value(&policy.value).direct || is_durable(view, durable, room, policy.marker.as_ref())?;
-    let policy = if is_certain { policy } else { wire::RegisterRow::default() };
-    let Policy { open, channel, .. } = Policy::from_value(&policy.value);
-    let pair = Policy::pair_of(&policy.value);
-    let named = name.marker.as_ref().map(RequestId::from_wire);
-    Ok(RoomFace { name: String::from_utf8_lossy(&name.value).into_owned(), named, open, channel, pair })
+    let (start, end) = registers_range(room);
+    let mut rows = Vec::new();
+    view.scan(Cf::Element, &start, &end, &mut |key, value| {
+        rows.push((Key::decode(Cf::Element, key), Bytes::copy_from_slice(value)));
+        Continue(())
+    })?;
+    let mut face = RoomFace {
+        profile: wire::Profile { writers: Role::Member.number(), ..Default::default() },
+        ..Default::default()
+    };
+    let (mut policy, mut open, mut writers) = (Policy::default(), None, None);
+    for (key, row) in rows {
+        let Some(Key::Register(_, register)) = key else {
+            return Err(broken(Cf::Element, "a register's key does not decode"));
+        };
+        let row: wire::RegisterRow = decode(Cf::Element, row)?;
+        // Whoever makes a direct room, it is the same: the marker may be of the one that is not durable yet.
+        let is_certain = register == Register::Policy && Policy::from_value(&row.value).direct;
+        if !is_certain && !is_durable(view, durable, room, row.marker.as_ref())? {
+            continue;
+        }
+        let text = || String::from_utf8_lossy(&row.value).into_owned();
+        let profile = &mut face.profile;
+        match register {
+            Register::Name => (face.name, face.named) = (text(), row.marker.as_ref().map(RequestId::from_wire)),
+            Register::Policy => (policy, face.pair) = (Policy::from_value(&row.value), Policy::pair_of(&row.value)),
+            Register::Topic => (profile.topic, profile.topic_by) = (text(), row.marker),
+            Register::Avatar => (profile.avatar, profile.avatar_by) = (text(), row.marker),
+            Register::Open => (open, profile.open_by) = (Some(row.value), row.marker),
+            Register::Writers => (writers, profile.writers_by) = (Some(row.value), row.marker),
+        }
+    }
+    let Policy { open, channel, writers, .. } = policy.with_open(open.as_deref()).with_writers(writers.as_deref());
+    (face.open, face.channel) = (open, channel);
+    (face.profile.open, face.profile.writers) = (open, writers.number());
+    Ok(face)
+}
+
+/// The pinned messages of a room, by place, as far as that is durable.
+pub(crate) fn pins(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<Vec<RequestId>, ViewError> {
+    let (start, end) = pins_range(room);
+    let mut rows = Vec::new();
+    view.scan(Cf::Element, &start, &end, &mut |key, value| {
+        rows.push((Key::decode(Cf::Element, key), Bytes::copy_from_slice(value)));
+        if rows.len() < PINS_READ_MAX { Continue(()) } else { Break(()) }
+    })?;
+    let mut pins = Vec::new();
+    for (key, row) in rows {
+        let Some(Key::Pin(_, target)) = key else { return Err(broken(Cf::Element, "a pin's key does not decode")) };
+        if show_durably(view, durable, room, &decode(Cf::Element, row)?)? {
+            pins.push(target);
+        }
+    }
+    Ok(pins)
 }
 
 fn register(

@@ -59,6 +59,8 @@ pub fn summary(
         mentions: unread.mentions,
         name: face.name,
         named: face.named.map(RequestId::to_wire),
+        profile: Some(face.profile),
+        pins: rooms::pins(view, durable, room)?.into_iter().map(RequestId::to_wire).collect(),
     })
 }
 

@@ -6,14 +6,14 @@ use causeway_protocol::{
 
 use super::apply::{reaction_key, stamp_max};
 use super::permit::{Grounds, JOINS_MAX, SAW_MAX};
-use super::redact::edits_of;
+use super::redact::{edits_of, keys_of};
 use super::release::Pending;
 use super::revoke::member_row;
 use super::tx::{Tx, corrupt};
 use super::{Shard, timers};
 use crate::crdt;
 use crate::io::{Output, Submission};
-use crate::key::{Key, Policy, Register};
+use crate::key::{Key, Policy, Register, pins_range};
 use crate::request::{NewOp, Request, check_content, request_hash};
 use crate::rights;
 use crate::view::{Cf, ViewError};
@@ -172,12 +172,16 @@ impl Shard {
                 "request.id.stamp is ahead of the site's clock: follow the clock of pongs",
             );
         }
-        let Some(policy) = policy else {
+        let Some(mut policy) = policy else {
             return match request.kind {
                 Some(Kind::Create(_)) if is_new => Ok(Ok(Grounds::default())),
                 _ => refuse(Code::UnknownRoom, rights::UNSEEN),
             };
         };
+        if matches!(request.kind, Some(Kind::Message(_))) {
+            let writers: Option<wire::RegisterRow> = tx.get(&Key::Register(room, Register::Writers))?;
+            policy = policy.with_writers(writers.as_ref().map(|row| &row.value[..]));
+        }
         let aware = rights::revocations_of(&member);
         let saw = |row: &wire::ElementRow| crdt::tags(row).take(SAW_MAX).collect();
         let grounds = match &request.kind {
@@ -212,6 +216,10 @@ impl Shard {
             }
             Some(kind) => match self.check_rights(tx, (room, policy), (user, &member), kind)? {
                 Ok(grounds) => match self.check_target(tx, request, user)? {
+                    Ok(()) if matches!(kind, Kind::Unpin(_)) => {
+                        let pin = request.target().map(|target| tx.get(&Key::Pin(room, target))).transpose()?.flatten();
+                        Grounds { saw: pin.as_ref().map(saw).unwrap_or_default(), ..grounds }
+                    }
                     Ok(()) => grounds,
                     Err(refusal) => return Ok(Err(refusal)),
                 },
@@ -240,6 +248,12 @@ impl Shard {
             Some(Kind::Redact(redact)) if !redact.author.is_empty() => Ok(Ok(())),
             Some(Kind::Edit(_) | Kind::Redact(_)) if !is_own => {
                 refuse(Code::NotPermitted, "target is not the user's own message: a moderator names its author")
+            }
+            Some(Kind::Pin(_))
+                if keys_of(&tx.overlay(), Cf::Element, &pins_range(&request.room))?.len()
+                    >= limits::PINS_PER_ROOM_MAX =>
+            {
+                refuse(Code::NotPermitted, "the room has as many pinned messages as it may have: unpin one")
             }
             Some(Kind::Edit(_)) if edits_of(tx, &request.room, target)?.len() >= limits::EDITS_PER_MESSAGE_MAX => {
                 refuse(Code::NotPermitted, "target has as many edits as a message may have")

@@ -388,7 +388,7 @@ pub(super) fn effects(op: &Op) -> Vec<Effect> {
             std::iter::once(policy).chain(join(&op.user)).chain(join(&with)).collect()
         }
         (Kind::Create(create), ..) => {
-            let policy = Policy { open: create.open, channel: create.channel, direct: false };
+            let policy = Policy { open: create.open, channel: create.channel, ..Policy::default() };
             let mut all = vec![
                 register(Register::Policy, Bytes::copy_from_slice(&[policy.to_byte()])),
                 register(Register::Name, Bytes::copy_from_slice(create.name.as_bytes())),
@@ -398,6 +398,20 @@ pub(super) fn effects(op: &Op) -> Vec<Effect> {
             all
         }
         (Kind::SetName(set), ..) => vec![register(Register::Name, Bytes::copy_from_slice(set.name.as_bytes()))],
+        (Kind::SetProfile(set), ..) => {
+            let text = |text: &String| Bytes::copy_from_slice(text.as_bytes());
+            let fields = [
+                (Register::Topic, set.topic.as_ref().map(text)),
+                (Register::Avatar, set.avatar.as_ref().map(text)),
+                (Register::Open, set.open.map(|open| Bytes::copy_from_slice(&[open.into()]))),
+                // A newer version's number may not fit: nobody but an owner, then.
+                (Register::Writers, set.writers.map(|role| Bytes::copy_from_slice(&[u8::try_from(role).unwrap_or(5)]))),
+            ];
+            let fields = fields.into_iter().filter_map(|(field, value)| Some((field, value?)));
+            fields.map(|(field, value)| register(field, value)).collect()
+        }
+        (Kind::Pin(_), _, Some(target)) => vec![Effect::Add(Key::Pin(*room, target))],
+        (Kind::Unpin(_), _, Some(target)) => vec![Effect::Remove(Key::Pin(*room, target))],
         // An invitation is used up by the join that saw it.
         (Kind::Join(_), ..) => {
             let invited = Effect::Remove(Key::Invited(*room, op.user.clone()));

@@ -8,7 +8,7 @@ use super::Shard;
 use super::revoke::member_row;
 use super::tx::Tx;
 use crate::crdt;
-use crate::key::{Key, Policy, members_range, role_holders_range, user_hash, user_rooms_range};
+use crate::key::{Key, Policy, Register, members_range, role_holders_range, user_hash, user_rooms_range};
 use crate::request::Request;
 use crate::rights;
 use crate::view::{Cf, View, ViewError};
@@ -42,7 +42,11 @@ impl Shard {
         policy: Policy,
         (user, member): (&UserId, &wire::ElementRow),
     ) -> Result<bool, ViewError> {
-        if policy.open || !member.tags.is_empty() || self.is_banned(tx, member) {
+        if !member.tags.is_empty() || self.is_banned(tx, member) {
+            return Ok(true);
+        }
+        let open: Option<wire::RegisterRow> = tx.get(&Key::Register(room, Register::Open))?;
+        if policy.with_open(open.as_ref().map(|row| &row.value[..])).open {
             return Ok(true);
         }
         let invited: Option<wire::ElementRow> = tx.get(&Key::Invited(room, user.clone()))?;

@@ -31,7 +31,9 @@ struct Room {
     edits: BTreeMap<(RequestId, RequestId), Shown>,
     /// Where each of its requests was accepted, those that do not show too.
     known: BTreeMap<RequestId, BTreeSet<SiteId>>,
-    /// All that it was ever called.
+    topic: String,
+    pins: Vec<RequestId>,
+    /// All that it was ever called, and all its topics.
     names: BTreeSet<String>,
 }
 
@@ -59,6 +61,12 @@ fn wrong_room(view: &RoomView, room: &Room, reader: &Reader<'_>) -> Result<Optio
     // What was stored at one site only, and was lost with it, was shown, and stays.
     if view.name != room.name && room.names.contains(&view.name) {
         return Ok(Some(format!("its name is {:?}, not {:?}", room.name, view.name)));
+    }
+    if view.topic != room.topic && (view.topic.is_empty() || room.names.contains(&view.topic)) {
+        return Ok(Some(format!("its topic is {:?}, not {:?}", room.topic, view.topic)));
+    }
+    if view.pins != room.pins {
+        return Ok(Some(format!("{:?} are pinned, not {:?}", room.pins, view.pins)));
     }
     let (last, told) = (room.messages.last_key_value(), view.last.as_ref());
     let knows = |id: &RequestId| {
@@ -108,6 +116,8 @@ impl Room {
             edits: BTreeMap::new(),
             known: BTreeMap::new(),
             names: BTreeSet::new(),
+            topic: rights.topic(),
+            pins: rights.pinned(),
         };
         for (key, value) in reader.view.family(Cf::Request) {
             let Some(Key::Request(of, id)) = Key::decode(Cf::Request, key) else { continue };
@@ -121,6 +131,7 @@ impl Room {
             match &request.kind {
                 Some(Kind::Create(create)) => _ = found.names.insert(create.name.clone()),
                 Some(Kind::SetName(set)) => _ = found.names.insert(set.name.clone()),
+                Some(Kind::SetProfile(set)) => found.names.extend(set.topic.clone()),
                 _ => {}
             }
             if !rights.shows(&id) {

@@ -68,7 +68,7 @@ impl Act {
     /// Whether it gives or takes rights.
     pub fn touches_rights(&self) -> bool {
         let is_about_somebody = !self.target().is_empty() && !matches!(self.kind, Kind::Invite(_));
-        is_about_somebody || matches!(self.kind, Kind::Join(_))
+        is_about_somebody || matches!(self.kind, Kind::Join(_) | Kind::SetProfile(_) | Kind::Pin(_) | Kind::Unpin(_))
     }
 
     /// Its name in the coverage.
@@ -80,6 +80,11 @@ impl Act {
             Kind::SetRole(_) if self.past.is_some() => "demotion",
             Kind::SetRole(_) => "role given",
             Kind::Redact(redact) if !redact.author.is_empty() => "redaction by a moderator",
+            Kind::SetProfile(set) if set.writers.is_some() => "writers set",
+            Kind::SetProfile(set) if set.open.is_some() => "room opened or closed",
+            Kind::SetProfile(_) => "topic set",
+            Kind::Pin(_) => "pinned",
+            Kind::Unpin(_) => "unpinned",
             _ => "other op",
         }
     }
@@ -96,7 +101,7 @@ impl Act {
         let writes = demoted_to.is_none_or(|role| role == READER);
         let taken = match &other.kind {
             Kind::Join(_) => demoted_to.is_none(),
-            Kind::Message(_) | Kind::Edit(_) | Kind::React(_) | Kind::Invite(_) => writes,
+            Kind::Message(_) | Kind::Edit(_) | Kind::React(_) | Kind::Invite(_) | Kind::Pin(_) => writes,
             Kind::SetRole(_) => other.past.is_none(),
             Kind::LiftBan(_) => true,
             _ => false,
@@ -246,7 +251,45 @@ impl<'a> Model<'a> {
     }
 
     fn is_open(&self) -> bool {
-        self.acts.iter().any(|act| matches!(&act.kind, Kind::Create(create) if create.open))
+        let created = || self.acts.iter().any(|act| matches!(&act.kind, Kind::Create(create) if create.open));
+        self.last_set(|set| set.open).unwrap_or_else(created)
+    }
+
+    fn writers(&self) -> u32 {
+        self.last_set(|set| set.writers).unwrap_or(MEMBER)
+    }
+
+    /// Of the changes of a field of the profile, the one with the highest id.
+    fn last_set<T>(&self, field: impl Fn(&wire::SetProfile) -> Option<T>) -> Option<T> {
+        let set = self.acts.iter().filter_map(|act| match &act.kind {
+            Kind::SetProfile(set) => Some((act.id, field(set)?)),
+            _ => None,
+        });
+        set.max_by_key(|(id, _)| *id).map(|(_, value)| value)
+    }
+
+    /// The pins that nobody removed, of this message.
+    fn pins(&self, target: RequestId) -> BTreeSet<RequestId> {
+        let is = |id: &Option<wire::RequestId>| id.as_ref().map(RequestId::from_wire) == Some(target);
+        self.alive(
+            |act| matches!(&act.kind, Kind::Pin(pin) if is(&pin.target)),
+            |act| matches!(&act.kind, Kind::Unpin(unpin) if is(&unpin.target)),
+        )
+    }
+
+    /// The pinned messages.
+    pub fn pinned(&self) -> Vec<RequestId> {
+        let targets = self.acts.iter().filter_map(|act| match &act.kind {
+            Kind::Pin(pin) => pin.target.as_ref().map(RequestId::from_wire),
+            _ => None,
+        });
+        let targets: BTreeSet<RequestId> = targets.collect();
+        targets.into_iter().filter(|target| self.pins(*target).iter().any(|id| self.shows(id))).collect()
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> String {
+        self.last_set(|set| set.topic.clone()).unwrap_or_default()
     }
 
     /// The given role that holds, and its giver's.
@@ -337,7 +380,13 @@ impl<'a> Model<'a> {
                 [user, &create.direct].iter().all(|user| self.joins(user).len() < JOINS_MAX)
             }
             Kind::Create(_) | Kind::Leave(_) => true,
-            Kind::SetName(_) | Kind::Invite(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) | Kind::SetRole(_)
+            Kind::SetName(_)
+            | Kind::SetProfile(_)
+            | Kind::Invite(_)
+            | Kind::Kick(_)
+            | Kind::Ban(_)
+            | Kind::LiftBan(_)
+            | Kind::SetRole(_)
                 if self.is_direct() =>
             {
                 false
@@ -351,7 +400,11 @@ impl<'a> Model<'a> {
                 role >= MODERATOR && theirs < role && !self.is_direct()
             }
             Kind::Redact(_) | Kind::Unreact(_) => role >= READER,
-            Kind::Message(_) | Kind::Edit(_) | Kind::React(_) => role >= MEMBER,
+            Kind::Message(_) => role >= self.writers().max(MEMBER),
+            Kind::Edit(_) | Kind::React(_) => role >= MEMBER,
+            Kind::Pin(_) | Kind::Unpin(_) => role >= if self.is_direct() { MEMBER } else { MODERATOR },
+            Kind::SetProfile(set) if set.open.is_some() || set.writers.is_some() => role >= ADMIN,
+            Kind::SetProfile(_) => role >= if self.is_channel() { MODERATOR } else { MEMBER },
             Kind::SetName(_) | Kind::Invite(_) => {
                 let least = if self.is_channel() { MODERATOR } else { MEMBER };
                 role >= least && !(matches!(kind, Kind::Invite(_)) && self.is_banned(other, at_ms))
@@ -429,6 +482,7 @@ impl<'a> Model<'a> {
             Kind::SetRole(set) => self.joins(&set.user),
             Kind::LiftBan(lift) => self.bans(&lift.user).into_iter().map(|(id, _)| id).collect(),
             Kind::Unreact(un) => self.reactions(react(&un.target), &un.symbol, &act.user),
+            Kind::Unpin(unpin) => self.pins(react(&unpin.target)),
             _ => BTreeSet::new(),
         }
     }
@@ -441,6 +495,8 @@ impl<'a> Model<'a> {
             Kind::Redact(redact) if redact.author.is_empty() => (&redact.target, Some(own)),
             Kind::Redact(redact) => (&redact.target, Some(redact.author.as_str())),
             Kind::React(react) => (&react.target, None),
+            Kind::Pin(pin) => (&pin.target, None),
+            Kind::Unpin(unpin) => (&unpin.target, None),
             _ => return None,
         };
         let target = target.as_ref().map(RequestId::from_wire);

@@ -179,7 +179,10 @@ impl Sends {
         let element = |key: Key| row(key).and_then(|row| wire::ElementRow::decode(row).ok()).unwrap_or_default();
         let of = |sent: &Sent| element(Key::Member(room, sent.user.clone()));
         let policy = row(Key::Register(room, Register::Policy)).and_then(|row| wire::RegisterRow::decode(row).ok());
-        let is_open = policy.as_ref().is_some_and(|row| Policy::from_value(&row.value).open);
+        let open = row(Key::Register(room, Register::Open)).and_then(|row| wire::RegisterRow::decode(row).ok());
+        let is_open = policy
+            .as_ref()
+            .is_some_and(|row| Policy::from_value(&row.value).with_open(open.as_ref().map(|row| &row.value[..])).open);
         let sees = |sent: &Sent| {
             let member = of(sent);
             let is_banned = bans_of(&member).any(|ban| ban_stands(ban, now_ms));
@@ -304,6 +307,8 @@ fn has_wrong_target(room: RoomId, sent: &Sent, view: &dyn View) -> bool {
         Some(Kind::Redact(redact)) if redact.author.is_empty() => (&redact.target, Some(own)),
         Some(Kind::Redact(redact)) => (&redact.target, Some(redact.author.as_str())),
         Some(Kind::React(react)) => (&react.target, None),
+        Some(Kind::Pin(pin)) => (&pin.target, None),
+        Some(Kind::Unpin(unpin)) => (&unpin.target, None),
         _ => return false,
     };
     let Some(target) = target.as_ref().map(RequestId::from_wire) else { return false };

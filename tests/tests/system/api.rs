@@ -149,6 +149,20 @@ async fn a_back_end_keeps_a_room() {
     done(&bob.call("DELETE", &of("/bans/eve"), None).await);
     done(&bob.call("PUT", &of("/bans/mallory"), None).await);
 
+    let profile = json!({ "topic": "who is on duty", "open": true, "writers": "moderator" });
+    bob.call("PATCH", &of(""), Some(profile.clone())).await.problem(403, "NotPermitted");
+    done(&ann.call("PATCH", &of(""), Some(profile)).await);
+    ann.call("PATCH", &of(""), Some(json!({ "writers": "everybody" }))).await.problem(400, "Malformed");
+    ann.call("PATCH", &of(""), Some(json!({}))).await.problem(400, "Malformed");
+    let set = &events(&bob, &room, "set_profile").await[0];
+    assert_eq!(
+        (&set["topic"], &set["open"], &set["writers"]),
+        (&json!("who is on duty"), &json!(true), &json!("moderator"))
+    );
+    done(&bob.call("PUT", &of(&format!("/pins/{sent}")), None).await);
+    done(&bob.call("DELETE", &of(&format!("/pins/{sent}")), None).await);
+    assert_eq!(events(&ann, &room, "unpin").await[0]["target"], json!(sent));
+
     let messages = events(&bob, &room, "message").await;
     assert_eq!((&messages[0]["text"], &messages[0]["content_type"]), (&json!("hello"), &json!("text/plain")));
     assert_eq!((&messages[1]["content_base64"], &messages[1]["reply_to"]), (&json!("iVBORw0K"), &json!(sent)));

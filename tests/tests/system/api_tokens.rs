@@ -6,9 +6,12 @@ use crate::api_client::Caller;
 use crate::token_site::Site;
 
 /// A path of the API with something in each place.
-const PATHS: [(&str, &str); 14] = [
+const PATHS: [(&str, &str); 17] = [
     ("POST", "/v1/rooms"),
     ("PUT", "/v1/direct/bob"),
+    ("PATCH", "/v1/rooms/{room}"),
+    ("PUT", "/v1/rooms/{room}/pins/{room}"),
+    ("DELETE", "/v1/rooms/{room}/pins/{room}"),
     ("PUT", "/v1/rooms/{room}/name"),
     ("POST", "/v1/rooms/{room}/join"),
     ("POST", "/v1/rooms/{room}/leave"),

@@ -15,6 +15,7 @@ mod limits;
 mod limits_of_strangers;
 mod no_leaks;
 mod old_disk;
+mod profile;
 mod raw;
 mod reader;
 mod rights;

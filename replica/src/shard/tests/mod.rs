@@ -5,6 +5,7 @@ mod cluster;
 mod direct;
 mod hostile;
 mod one;
+mod profile;
 mod rejoin;
 mod rights;
 mod three;
