@@ -99,6 +99,18 @@ fn who_has_read_everything_is_told_nothing_and_everybody_else_is() {
 }
 
 #[test]
+fn events_on_their_way_to_who_marks_are_counted_there() {
+    let (mut host, room, _) = ann();
+    let summed = host.site.durable_of(room);
+    host.site.message(1, room, "bob");
+    host.sync();
+    mark(&mut host, room, &summed);
+    marked(&mut host, room, &summed);
+    assert_eq!(summaries(&host), [(1, 0)], "it resets its count, and adds what comes");
+    assert_eq!(host.story(), ["opened", "summary", "event", "event", "caught up", "event"]);
+}
+
+#[test]
 fn a_mark_without_a_vector_asks() {
     let (mut host, room, _) = ann();
     host.site.message(1, room, "bob");

@@ -83,7 +83,9 @@ struct Room {
     marker: Vector,
     /// The client is to be told how the room stands.
     owes_summary: bool,
-    /// What the client's summary holds, and the events that followed.
+    /// What the client's summary holds.
+    upto: Vector,
+    /// And the events that followed.
     told: Vector,
     /// The cursor when this reading began. Ops within it that the site learns of later are not sent: a summary tells.
     base: Vector,
@@ -165,10 +167,10 @@ impl Rooms {
 
     /// The user's read marker has moved.
     pub fn marked(&mut self, id: RoomId, marker: &Vector) {
-        // Who said it, having all that it was told of, has read everything and knows it.
+        // Who said it, of all that the summary held, knows what is left: the events that are still on their way.
         let Some(room) = self.open.get_mut(&id) else { return };
         room.marker.clone_from(marker);
-        if room.said.as_ref() != Some(marker) || !marker.covers_all(&room.told) {
+        if room.said.as_ref() != Some(marker) || !marker.covers_all(&room.upto) {
             self.summarise(id);
         }
     }
@@ -237,6 +239,7 @@ impl Rooms {
             said: None,
             marker: Vector::new(),
             owes_summary: false,
+            upto: Vector::new(),
             told: Vector::new(),
             base: Vector::new(),
         };
@@ -343,7 +346,7 @@ impl Room {
                 let standing = read::standing(site.view, &durable, id, site.user)?;
                 if standing.is_held(&self.cursor, self.held_summary) {
                     out.push(frames::room_unchanged(id));
-                    (self.told, self.marker) = (standing.upto, standing.marker);
+                    self.is_told(standing);
                     self.stage = Stage::Live;
                     return Ok(0);
                 }
@@ -379,9 +382,15 @@ impl Room {
         if owed {
             let standing = read::standing(site.view, durable, id, site.user)?;
             out.push(frames::summary(read::summary(site.view, durable, id, site.user, &standing)?));
-            (self.told, self.marker) = (standing.upto, standing.marker);
+            self.is_told(standing);
         }
         Ok(owed)
+    }
+
+    /// The client holds a summary of this.
+    fn is_told(&mut self, standing: read::Standing) {
+        self.told.clone_from(&standing.upto);
+        (self.upto, self.marker) = (standing.upto, standing.marker);
     }
 
     fn skip_to_newest(
