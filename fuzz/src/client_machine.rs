@@ -69,6 +69,7 @@ impl Run {
                 Output::Control { frame, .. } => {
                     assert!(frame.encoded_len() <= limits::FRAME_BYTES_MAX, "a frame that cannot be sent");
                 }
+                Output::Datagram { datagram, .. } => drop(causeway_protocol::encode_datagram(&datagram)),
                 Output::Deliver(delivery) => {
                     if let Item::Request { id, .. } = delivery.item {
                         assert!(self.shown.insert((delivery.position.room, id)), "{id:?} is shown twice");

@@ -116,7 +116,7 @@ impl Run {
                         self.site.step(Input::MarkRead(user, room, vector));
                     }
                 }
-                SessionOutput::Bind(_) | SessionOutput::Limited(_) => {}
+                SessionOutput::Bind(_) | SessionOutput::Limited(_) | SessionOutput::Datagram(_) => {}
             }
         }
         assert!(self.session.next_timer().is_none() || !self.closed);

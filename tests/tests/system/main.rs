@@ -24,3 +24,4 @@ mod smoke;
 mod system;
 mod token_site;
 mod tokens;
+mod typing;
