@@ -116,7 +116,11 @@ impl Run {
                         self.site.step(Input::MarkRead(user, room, vector));
                     }
                 }
-                SessionOutput::Bind(_) | SessionOutput::Limited(_) | SessionOutput::Datagram(_) => {}
+                SessionOutput::Datagram(room) => {
+                    let room = RoomId::from_wire(&room).expect("as it was put in");
+                    assert!(self.subscribed.contains(&room), "typing of a room that is not open");
+                }
+                SessionOutput::Bind(_) | SessionOutput::Limited(_) => {}
             }
         }
         assert!(self.session.next_timer().is_none() || !self.closed);
@@ -173,6 +177,8 @@ impl Run {
                 if self.subscribed.contains(&room) {
                     self.handle(SessionInput::Live { room, dot, frame });
                 }
+                let user = self.forge.users[1].clone();
+                self.handle(SessionInput::Typing { room, user, datagram: room.to_wire() });
             }
             16 => self.handle(SessionInput::Overflowed),
             17 => {

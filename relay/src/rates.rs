@@ -11,7 +11,7 @@ use crate::token_bucket::TokenBucket;
 /// When a user with too many connections may look again: nobody knows when one of them ends, ms.
 const CONNECTION_RETRY_MS: u64 = 1_000;
 
-/// Datagrams a second of one connection, and of all connections of one user: three times what an honest client says.
+/// Datagrams a second of one connection, and of all connections of one user: several times what an honest client says.
 const DATAGRAMS_PER_S: u64 = 2;
 /// Datagrams that may come at once: a client that has just found its home, or goes from room to room.
 const DATAGRAMS_BURST: u64 = 10;
