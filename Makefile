@@ -34,10 +34,10 @@ check: deps $(TOOLS)/bin/cargo-deny
 chat-sites: build
 	$(BIN)/causeway-loadtest sites --data-dir $(CHAT_DIR)
 
-# Somebody who talks: `make chat USER=ann` makes a room and shows its id; `make chat USER=bob ROOM=id` joins it.
+# Somebody who talks: `make chat USER=ann` shows the rooms that ann has; `make chat USER=bob ROOM=id` joins one.
 chat: deps
 	cargo build $(CARGO_FLAGS) --example chat
-	$(BIN)/examples/chat --user $(USER) $(if $(ROOM),--room $(ROOM),--create lobby) \
+	$(BIN)/examples/chat --user $(USER) $(if $(ROOM),--room $(ROOM)) \
 		--ca $(CHAT_DIR)/certs/ca.pem --sites $$(cat $(CHAT_DIR)/addresses)
 
 sim:

@@ -41,6 +41,6 @@ pub use machine::{
 #[cfg(feature = "quic")]
 pub use quic::{
     Change, ChangeKind, Client, Commit, Config, ConnectError, Connector, ConnectorError, Direction, Draft, Event, Gap,
-    Handle, HistoryError, HistoryPage, Member, MembersPage, Message, ProgressEvent, ReadBy, Refreshing, Refusal,
-    Status, Stored, TokenRefresh,
+    Handle, HistoryError, HistoryPage, Member, MembersPage, Message, Presence, ProgressEvent, ReadBy, Refreshing,
+    Refusal, Status, Stored, TokenRefresh,
 };

@@ -69,6 +69,7 @@ impl Run {
                 Output::Control { frame, .. } => {
                     assert!(frame.encoded_len() <= limits::FRAME_BYTES_MAX, "a frame that cannot be sent");
                 }
+                Output::Datagram { datagram, .. } => drop(causeway_protocol::encode_datagram(&datagram)),
                 Output::Deliver(delivery) => {
                     if let Item::Request { id, .. } = delivery.item {
                         assert!(self.shown.insert((delivery.position.room, id)), "{id:?} is shown twice");
@@ -109,8 +110,18 @@ impl Run {
                 self.machine.handle_control(now, self.link(u)?, frame);
             }
             3..6 => {
-                let frame = wire::EventFrame::decode(some_bytes(u)?).unwrap_or_default();
-                self.machine.handle_event(now, self.link(u)?, frame);
+                let bytes = some_bytes(u)?;
+                let link = self.link(u)?;
+                self.machine.handle_event(now, link, wire::EventFrame::decode(bytes.clone()).unwrap_or_default());
+                // The same bytes as a datagram, and with every third one what the home would say of somebody else.
+                self.machine.handle_datagram(now, link, &bytes);
+                if let (0, Some(home)) = (bytes.len() % 3, self.machine.home_link()) {
+                    let user = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+                    let typing = wire::Typing { room: self.forge.rooms[0].to_wire(), user };
+                    let datagram = Some(wire::server_datagram::Datagram::Typing(typing));
+                    let datagram = wire::ServerDatagram { datagram }.encode_to_vec().into();
+                    self.machine.handle_datagram(now, home, &datagram);
+                }
             }
             6..9 => {
                 let link = self.link(u)?;
@@ -150,7 +161,11 @@ impl Run {
                 self.machine.discard(now, no);
             }
             29 => self.machine.mark_read(now, *one(u, &self.forge.rooms)?),
-            30 => self.machine.set_token("token".to_owned()),
+            30 => {
+                self.machine.set_token("token".to_owned());
+                self.machine.say_typing_in(now, self.forge.rooms[(now.mono_ms % 2) as usize]);
+                self.machine.set_away(now, now.mono_ms % 3 == 0);
+            }
             _ => {
                 let n = usize::from(u.arbitrary::<u8>()?);
                 if let Some(position) = self.delivered.get(n % self.delivered.len().max(1)).cloned() {

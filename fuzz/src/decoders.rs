@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use causeway_protocol::{
-    DecodeError, Dot, FrameDecoder, Message, Origin, RequestId, RoomId, ShardId, UserId, Vector, limits, wire,
+    DecodeError, Dot, FrameDecoder, Message, Origin, RequestId, RoomId, ShardId, UserId, Vector, decode_datagram,
+    limits, wire,
 };
 use causeway_replica::key::{Key, Policy};
 use causeway_replica::request::{Op, Request, check_content};
@@ -47,11 +48,25 @@ pub fn queries(data: &[u8]) {
     wire_form::<wire::HistoryPage>(data);
     wire_form::<wire::MembersPage>(data);
     wire_form::<wire::ReadersPage>(data);
+    wire_form::<wire::PresencePage>(data);
 }
 
 /// A frame of a link between sites.
 pub fn peer_frame(data: &[u8]) {
     wire_form::<wire::PeerFrame>(data);
+}
+
+/// Datagrams: of clients, of sites to them, of sites to each other.
+pub fn datagrams(data: &[u8]) {
+    wire_form::<wire::ClientDatagram>(data);
+    wire_form::<wire::ServerDatagram>(data);
+    wire_form::<wire::PeerDatagram>(data);
+    let bytes = Bytes::copy_from_slice(data);
+    if let Ok(datagram) = decode_datagram::<wire::PeerDatagram>("PeerDatagram", &bytes) {
+        assert!((1..=limits::DATAGRAM_BYTES_MAX).contains(&bytes.len()));
+        // What was packed as it is here fits again: unknown fields go, and packing only shortens.
+        assert!(datagram.encoded_len() <= 2 * limits::DATAGRAM_BYTES_MAX);
+    }
 }
 
 /// A frame for one shard.

@@ -15,7 +15,8 @@ mod site;
 pub use client_machine::client_machine;
 pub use client_store::client_store;
 pub use decoders::{
-    client_frame, event_frame, frames, keys, op, peer_frame, queries, request, rows, server_frame, shard_frame, vectors,
+    client_frame, datagrams, event_frame, frames, keys, op, peer_frame, queries, request, rows, server_frame,
+    shard_frame, vectors,
 };
 pub use session::session;
 pub use shard::shard;

@@ -116,6 +116,10 @@ impl Run {
                         self.site.step(Input::MarkRead(user, room, vector));
                     }
                 }
+                SessionOutput::Datagram(room) => {
+                    let room = RoomId::from_wire(&room).expect("as it was put in");
+                    assert!(self.subscribed.contains(&room), "typing of a room that is not open");
+                }
                 SessionOutput::Bind(_) | SessionOutput::Limited(_) => {}
             }
         }
@@ -173,6 +177,8 @@ impl Run {
                 if self.subscribed.contains(&room) {
                     self.handle(SessionInput::Live { room, dot, frame });
                 }
+                let user = self.forge.users[1].clone();
+                self.handle(SessionInput::Typing { room, user, datagram: room.to_wire() });
             }
             16 => self.handle(SessionInput::Overflowed),
             17 => {

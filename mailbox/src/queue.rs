@@ -41,7 +41,8 @@ pub enum Push {
     Queued,
     /// It did not fit: it is dropped with all that was queued, and the consumer will be told.
     Overflowed,
-    /// The consumer has not acknowledged an earlier overflow yet: the item is dropped.
+    /// The consumer has not acknowledged an earlier overflow yet, or the item was expendable and the queue was more than
+    /// half full: the item is dropped.
     Dropped,
     /// The queue is closed: the item is dropped.
     Closed,
@@ -132,6 +133,29 @@ impl<T: Weight> Sender<T> {
         let (push, waker) = self.push_quietly(item);
         wakes.add(waker);
         push
+    }
+
+    /// Pushes an item that nobody misses, if the queue is at most half full: it takes no other item's place for long, and
+    /// never makes the queue overflow. Otherwise it is dropped, and the consumer is not told.
+    pub fn push_expendable(&self, item: T, wakes: &mut Wakes) -> Push {
+        let weight = item.weight_bytes();
+        let limits = self.shared.limits;
+        let mut state = lock(&self.shared.state);
+        if state.closed {
+            return Push::Closed;
+        }
+        let is_roomy = 2 * state.items.len() < limits.items_max
+            && 2 * state.bytes.saturating_add(weight) <= limits.bytes_max
+            && state.overflow == Overflow::No;
+        if !is_roomy {
+            return Push::Dropped;
+        }
+        state.bytes += weight;
+        state.items.push_back(item);
+        let waker = state.waker.take();
+        drop(state);
+        wakes.add(waker);
+        Push::Queued
     }
 
     fn push_quietly(&self, item: T) -> (Push, Option<Waker>) {

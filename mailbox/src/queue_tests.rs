@@ -193,3 +193,36 @@ fn an_idle_queue_gives_its_burst_s_memory_back() {
     assert_eq!(receiver.try_drain(&mut batch), None);
     assert!(batch.capacity() <= super::SLOTS_KEPT_MAX, "{}", batch.capacity());
 }
+
+#[test]
+fn an_expendable_item_takes_the_first_half_only_and_never_overflows_a_queue() {
+    let mut wakes = Wakes::default();
+    let (sender, mut receiver) = queue(LIMITS);
+    assert_eq!(sender.push_expendable(item(51), &mut wakes), Push::Dropped, "51 of 100 bytes");
+    assert_eq!(sender.push_expendable(item(50), &mut wakes), Push::Queued);
+    assert_eq!(sender.push_expendable(item(1), &mut wakes), Push::Dropped);
+    assert_eq!(sender.push(item(50)), Push::Queued, "the other half is left");
+    assert_eq!(receiver.try_pop(), Some(Popped::Item(item(50))));
+    assert_eq!(receiver.try_pop(), Some(Popped::Item(item(50))));
+    assert_eq!(sender.push_expendable(item(0), &mut wakes), Push::Queued);
+    assert_eq!(sender.push_expendable(item(0), &mut wakes), Push::Queued);
+    assert_eq!(sender.push_expendable(item(0), &mut wakes), Push::Dropped, "a third of four items");
+    assert_eq!(sender.push(item(101)), Push::Overflowed);
+    assert_eq!(sender.push_expendable(item(0), &mut wakes), Push::Dropped, "what was dropped is told first");
+    drop(receiver);
+    assert_eq!(sender.push_expendable(item(0), &mut wakes), Push::Closed);
+}
+
+#[test]
+fn an_expendable_item_wakes_who_waits() {
+    let (sender, mut receiver) = queue(LIMITS);
+    let (count, waker) = waker();
+    let mut batch = VecDeque::new();
+    assert!(receiver.poll_drain(&mut Context::from_waker(&waker), &mut batch).is_pending());
+    let mut wakes = Wakes::default();
+    assert_eq!(sender.push_expendable(item(1), &mut wakes), Push::Queued);
+    assert_eq!(count.0.load(Ordering::Relaxed), 0, "not before the whole batch");
+    wakes.wake();
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    assert_eq!(receiver.poll_drain(&mut Context::from_waker(&waker), &mut batch), Poll::Ready(Drained::Items));
+}

@@ -153,6 +153,18 @@ impl<K: Hash + Ord + Clone, T: Weight + Clone> Registry<K, T> {
     }
 }
 
+impl<K: Hash + Ord + Clone, T: Weight + Clone> Registry<K, T> {
+    /// As [`Registry::deliver`], of an item that nobody misses: see [`Sender::push_expendable`].
+    pub fn deliver_expendable(&self, key: &K, item: &T, wakes: &mut Wakes) -> usize {
+        let mut queued = 0;
+        self.for_each(key, |queue| {
+            queued += usize::from(queue.push_expendable(item.clone(), wakes) == Push::Queued);
+        });
+        wakes.relieve();
+        queued
+    }
+}
+
 /// One queue's subscriptions. Dropping it ends them all.
 pub struct Subscriber<K: Hash + Ord + Clone, T> {
     registry: Registry<K, T>,

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod datagram;
 mod error;
 mod frame;
 mod ids;
@@ -23,6 +24,7 @@ pub mod wire {
 }
 
 pub use bytes::Bytes;
+pub use datagram::{decode_datagram, encode_datagram};
 pub use error::{Code, DecodeError};
 pub use frame::{FrameDecoder, FrameError, encode_frame, encode_frame_into};
 pub use ids::{DeviceId, Dot, Hash16, Origin, RequestId, RoomId, ShardId, SiteId, UserId, hash16};

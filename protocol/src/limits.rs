@@ -53,6 +53,16 @@ pub const UNREAD_MAX: u64 = 100;
 pub const PREVIEW_BYTES_MAX: usize = 256;
 /// Messages of which one query asks who has read them.
 pub const READERS_IDS_MAX: usize = 100;
+/// Users of whose presence one query asks.
+pub const PRESENCE_USERS_MAX: usize = 100;
+/// A datagram, bytes: below what every path carries.
+pub const DATAGRAM_BYTES_MAX: usize = 512;
+/// Who types says so in a datagram no more often than this, ms ...
+pub const TYPING_EVERY_MS: u64 = 3_000;
+/// ... and is taken to type for this long, ms: one lost datagram is not noticed.
+pub const TYPING_LAPSE_MS: u64 = 6_000;
+/// Who is there says so this often, ms.
+pub const PRESENCE_EVERY_MS: u64 = 20_000;
 /// Members of a room above which nobody counts who has read what.
 pub const READERS_MEMBERS_MAX: usize = 500;
 /// How far ahead of a site's clock a request's stamp may be, ms.
@@ -71,6 +81,8 @@ const _: () = {
     assert!(BODY_BYTES_MAX + REQUEST_BYTES_MAX < FRAME_BYTES_MAX / 8, "a frame holds several of the largest messages");
     assert!(CONTENT_TYPE_BYTES_MAX + SALT_BYTES + 64 < BODY_BYTES_MAX - CONTENT_BYTES_MAX, "a body's envelope fits");
     assert!(2 * VECTOR_ENTRIES_MAX * 32 + REQUEST_BYTES_MAX < HEADER_BYTES_MAX, "a header's vectors fit");
+    assert!(USER_BYTES_MAX + 64 < DATAGRAM_BYTES_MAX, "a datagram holds a room and a user");
+    assert!(TYPING_EVERY_MS < TYPING_LAPSE_MS, "who goes on typing is not taken to have ended");
     assert!(NAME_BYTES_MAX + USER_BYTES_MAX < REQUEST_BYTES_MAX / 2, "a request's names fit");
     assert!(
         CLOCK_SKEW_MAX_MS < STAMP_AHEAD_MAX_MS,

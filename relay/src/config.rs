@@ -120,6 +120,7 @@ pub struct Config {
     pub session_queue_bytes: usize,
     pub reads_max: usize,
     pub limits: Limits,
+    pub presence: bool,
     pub log_bytes_max: u64,
     pub block_cache_bytes: usize,
     pub shutdown_grace: Duration,
@@ -208,6 +209,7 @@ impl Config {
             )? as usize,
             reads_max: ranged("reads_max", s.reads_max, (2 * cores).max(4), 1, THREADS_MAX)? as usize,
             limits: site_limits,
+            presence: s.presence.unwrap_or(true),
             log_bytes_max: ranged("log_bytes_max", s.log_bytes_max, LOG_BYTES_DEFAULT, 1 << 16, 1 << 50)? as u64,
             block_cache_bytes: ranged(
                 "block_cache_bytes",

@@ -8,14 +8,16 @@ use causeway_protocol::{Code, Origin, RoomId, UserId, wire};
 use causeway_replica::io::{Input, SessionId};
 use causeway_replica::session::{Admission, SessionInput};
 use causeway_store::Store;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::clock_guard::ClockGuard;
 use crate::config::Config;
+use crate::datagrams::{self, Typing};
 use crate::link::Links;
 use crate::mail::{Directory, Live, Note};
 use crate::metric_definitions::Metrics;
+use crate::presence::Presence;
 use crate::published::Published;
 use crate::rates::Users;
 use crate::shard_input::{ShardInboxes, ThreadInput};
@@ -50,6 +52,10 @@ pub struct Core {
     pub visitors: Arc<Users>,
     /// The links to the other sites.
     pub links: Links,
+    /// Who types, on the way to others.
+    pub typing: mpsc::Sender<Typing>,
+    /// Who is there.
+    pub presence: Presence,
     /// One permit a read that may touch the disk.
     pub reads: Arc<Semaphore>,
     /// One permit a client connection.
@@ -66,7 +72,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// Of its parts; nothing runs yet.
+    /// Of its parts; nothing runs yet. And who types, for [`datagrams::spread_typing`].
     pub fn new(
         config: Config,
         origin: Origin,
@@ -75,8 +81,9 @@ impl Core {
         store: Store,
         inboxes: ShardInboxes,
         is_intact: bool,
-    ) -> Self {
-        Self {
+    ) -> (Self, mpsc::Receiver<Typing>) {
+        let (typing, typed) = datagrams::typing_queue();
+        let core = Self {
             clock: Clock::start(),
             metrics: Metrics::new(),
             origin,
@@ -90,6 +97,8 @@ impl Core {
             users: Registry::new(),
             visitors: Arc::default(),
             links: Links::new(&config),
+            typing,
+            presence: Presence::default(),
             reads: Arc::new(Semaphore::new(config.reads_max)),
             session_permits: Arc::new(Semaphore::new(config.sessions_max)),
             stopping: watch::Sender::new(false),
@@ -99,7 +108,8 @@ impl Core {
             accepting: AtomicBool::new(true),
             next_session: AtomicU64::new(1),
             config,
-        }
+        };
+        (core, typed)
     }
 
     /// A number for a session that no other has had in this process.

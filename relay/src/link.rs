@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use causeway_protocol::{SiteId, wire};
 use causeway_replica::io::Input;
 use quinn::{Connection, Endpoint, VarInt};
@@ -100,6 +101,17 @@ impl Links {
     pub fn send(&self, site: SiteId, epoch: LinkEpoch, frame: wire::ShardFrame) {
         if let Some(link) = self.get(site) {
             link.queue.push(epoch, frame);
+        }
+    }
+
+    /// Sends a datagram to every peer whose link is up. It may be lost.
+    pub fn send_datagram(&self, datagram: &Bytes) {
+        for link in &self.links {
+            let current = link.current.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(connection) = current.as_ref() {
+                // A peer without presence takes none; one whose link has ended will hear of it again.
+                let _ = connection.send_datagram(datagram.clone());
+            }
         }
     }
 
@@ -221,6 +233,7 @@ async fn serve(core: &Arc<Core>, link: &Arc<Link>, connection: Connection) -> Re
     if link.status().up {
         link.set_status(|status| status.up = false);
         core.inboxes.push_all_now(&ThreadInput::All(Input::PeerDown(link.peer.site)));
+        core.presence.lost(core.clock.now().mono_ms, link.peer.site);
         core.with_clock_guard(|guard| guard.forget(link.peer.site));
         core.metrics.links_up.decrement(1.0);
         core.metrics.links_dropped.increment(1);

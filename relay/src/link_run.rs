@@ -11,6 +11,7 @@ use causeway_replica::io::Input;
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
 
 use crate::core::Core;
+use crate::datagrams;
 use crate::link::Link;
 use crate::link_queue::LinkOverflow;
 use crate::shard_input::{LinkEpoch, ThreadInput};
@@ -121,6 +122,7 @@ pub async fn run_link(
         ended = running.read(recv, decoder) => ended,
         ended = running.write(send) => ended,
         ended = running.ping() => ended,
+        ended = datagrams::serve_peer(core, link.peer.site, connection) => ended.map_err(LinkError::Connection),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use causeway_mailbox::{Limits, Push, Sender, Wakes, Weight};
-use causeway_protocol::{Dot, RoomId};
+use causeway_protocol::{Dot, RoomId, UserId};
 use causeway_replica::io::SessionId;
 use causeway_replica::session::SessionInput;
 
@@ -27,8 +27,6 @@ const NOTES_BYTES_MAX: usize = 4 << 20;
 pub struct Live {
     /// The room.
     pub room: RoomId,
-    /// The dot that made it visible.
-    pub dot: Dot,
     /// What is to be said of it.
     pub news: News,
 }
@@ -36,28 +34,46 @@ pub struct Live {
 /// What a session's queue of live events holds.
 #[derive(Clone, Debug)]
 pub enum News {
-    /// An encoded event, shared by all receivers.
-    Event(Bytes),
+    /// An event.
+    Event {
+        /// The dot that made it visible.
+        dot: Dot,
+        /// Encoded, and shared by all receivers.
+        frame: Bytes,
+    },
+    /// Somebody is typing: an expendable item.
+    Typing {
+        /// Who.
+        user: UserId,
+        /// The encoded datagram.
+        datagram: Bytes,
+    },
     /// See `io::Output::Recount`.
     Recount {
+        /// The op that did it.
+        dot: Dot,
         /// Whether something is hidden now.
         hides: bool,
     },
 }
 
 impl From<Live> for SessionInput {
-    fn from(Live { room, dot, news }: Live) -> Self {
+    fn from(Live { room, news }: Live) -> Self {
         match news {
-            News::Event(frame) => Self::Live { room, dot, frame },
-            News::Recount { hides } => Self::Recount { room, dot, hides },
+            News::Event { dot, frame } => Self::Live { room, dot, frame },
+            News::Typing { user, datagram } => Self::Typing { room, user, datagram },
+            News::Recount { dot, hides } => Self::Recount { room, dot, hides },
         }
     }
 }
 
 impl Weight for Live {
     fn weight_bytes(&self) -> usize {
-        let frame = if let News::Event(frame) = &self.news { frame.len() } else { 0 };
-        frame + ENTRY_BYTES
+        let bytes = match &self.news {
+            News::Event { frame: bytes, .. } | News::Typing { datagram: bytes, .. } => bytes.len(),
+            News::Recount { .. } => 0,
+        };
+        bytes + ENTRY_BYTES
     }
 }
 

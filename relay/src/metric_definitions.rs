@@ -102,6 +102,19 @@ definitions! {
     counter limited_frame_bytes "causeway_limited_frame_bytes_total" Count "Refused by `frame_bytes_max`.";
     counter limited_history_page "causeway_limited_history_page_total" Count "Refused by `history_page_max`.";
     gauge rooms_limited "causeway_limited_user_rooms" Count "Joins and new rooms refused by `user_rooms_max`, since the start.";
+    counter datagrams "causeway_datagrams_total" Count "Datagrams of clients and peers taken: who types, who is there.";
+    counter datagrams_malformed "causeway_datagrams_malformed_total" Count
+        "Datagrams of clients and peers that are too long, do not decode or make no sense.";
+    counter limited_datagrams "causeway_limited_datagrams_total" Count
+        "Datagrams dropped: too many of a connection, a user or a peer, or from somebody who has not said hello.";
+    counter typing_refused "causeway_typing_refused_total" Count
+        "Typing dropped because the user may write no messages in the room, by what this site knows.";
+    counter typing_dropped "causeway_typing_dropped_total" Count
+        "Typing dropped because too many type in a room, or at this site.";
+    counter typing_delivered "causeway_typing_delivered_total" Count "Typing queued for sessions.";
+    gauge presence_users "causeway_presence_users" Count "Users of whom this node remembers when they were there.";
+    counter presence_refused "causeway_presence_refused_total" Count
+        "Times a user's presence was not noted because too many others are remembered.";
     counter submits "causeway_submits_total" Count "Requests handed to shards.";
     counter accepted "causeway_accepted_total" Count "Requests acknowledged as stored (resends too).";
     counter refused "causeway_refused_total" Count "Requests refused.";

@@ -1,4 +1,4 @@
-//! Queries (history, members, readers): one bidirectional stream each, one frame there, one frame back.
+//! Queries (history, members, readers, presence): one bidirectional stream each, one frame there, one frame back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +10,11 @@ use causeway_replica::view::ViewError;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use crate::core::Core;
+use crate::presence;
 use crate::rates::Visitor;
 
-/// A query is a room and some numbers, a name, or the ids of a hundred messages.
-const QUERY_BYTES_MAX: usize = 4 << 10;
+/// A query is a room and some numbers, a name, the ids of a hundred messages, or the names of a hundred users.
+const QUERY_BYTES_MAX: usize = 16 << 10;
 /// For the request to arrive, and again for the answer to be taken.
 const STREAM_MAX: Duration = Duration::from_secs(10);
 
@@ -56,6 +57,7 @@ fn check(core: &Core, visitor: &Visitor, query: &Query) -> Result<(), (Code, Str
         Query::History(ask) => (ask.encoded_len(), ask.limit),
         Query::Members(ask) => (ask.encoded_len(), ask.limit),
         Query::Readers(ask) => (ask.encoded_len(), 1),
+        Query::Presence(ask) => (ask.encoded_len(), 1),
     };
     visitor.ask(core.clock.now().mono_ms, bytes as u64).map_err(|over| {
         core.metrics.limited(over.setting);
@@ -98,6 +100,13 @@ async fn read(core: &Arc<Core>, user: UserId, query: Query) -> Bytes {
         }
         Query::Readers(ask) => {
             let page = off_thread(core, move |site| site.readers(&user, &ask)).await;
+            page.map_or_else(|(code, detail)| refusal(code, detail), |page| encode_frame(&page))
+        }
+        Query::Presence(_) if !core.config.presence => {
+            refusal(Code::NotPermitted, "this site tells nobody who is there (`presence`)".to_owned())
+        }
+        Query::Presence(ask) => {
+            let page = off_thread(core, move |site| site.presence(&user, &ask)).await;
             page.map_or_else(|(code, detail)| refusal(code, detail), |page| encode_frame(&page))
         }
     }
@@ -148,6 +157,12 @@ impl Core {
 
     fn members(&self, user: &UserId, ask: &wire::MembersRequest) -> Result<wire::MembersPage, ViewError> {
         read::members(&self.store, &self.published, self.config.shards, user, ask)
+    }
+
+    fn presence(&self, user: &UserId, ask: &wire::PresenceRequest) -> Result<wire::PresencePage, ViewError> {
+        let now_ms = self.clock.now().mono_ms;
+        let seen = |user: &UserId| self.presence.seen(now_ms, presence::key(user));
+        read::presence(&self.store, &self.published, self.config.shards, user, ask, &seen)
     }
 
     fn readers(&self, user: &UserId, ask: &wire::ReadersRequest) -> Result<wire::ReadersPage, ViewError> {

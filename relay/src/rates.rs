@@ -11,18 +11,28 @@ use crate::token_bucket::TokenBucket;
 /// When a user with too many connections may look again: nobody knows when one of them ends, ms.
 const CONNECTION_RETRY_MS: u64 = 1_000;
 
-/// Requests and bytes of one connection, or of all of one user's.
+/// Datagrams a second of one connection, and of all connections of one user: several times what an honest client says.
+const DATAGRAMS_PER_S: u64 = 2;
+/// Datagrams that may come at once: a client that has just found its home, or goes from room to room.
+const DATAGRAMS_BURST: u64 = 10;
+
+/// What one connection, or all of one user's, may ask for.
 #[derive(Debug)]
 struct Rates {
     requests: TokenBucket,
     bytes: TokenBucket,
+    datagrams: TokenBucket,
 }
 
 impl Rates {
     /// A second's worth may come at once; the largest frame always may.
     fn new(requests: u64, bytes: u64, now_ms: u64) -> Self {
         let burst = bytes.max(limits::FRAME_BYTES_MAX as u64 + 4);
-        Self { requests: TokenBucket::new(requests, requests, now_ms), bytes: TokenBucket::new(bytes, burst, now_ms) }
+        Self {
+            requests: TokenBucket::new(requests, requests, now_ms),
+            bytes: TokenBucket::new(bytes, burst, now_ms),
+            datagrams: TokenBucket::new(DATAGRAMS_PER_S, DATAGRAMS_BURST, now_ms),
+        }
     }
 }
 
@@ -135,6 +145,14 @@ impl Visitor {
             rates.bytes.spend(bytes);
         }
         Ok(())
+    }
+}
+
+impl Visitor {
+    /// Takes a datagram, where neither the connection nor the user sends too many.
+    pub fn may_send_datagram(&self, now_ms: u64) -> bool {
+        let (mut connection, mut user) = (lock(&self.connection), lock(&self.of_user));
+        connection.datagrams.take(now_ms, 1).is_ok() && user.datagrams.take(now_ms, 1).is_ok()
     }
 }
 

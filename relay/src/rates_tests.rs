@@ -63,3 +63,17 @@ fn connections_of_a_user_are_counted_and_an_entry_dies_with_the_last() {
     assert_eq!(users.len(), 0);
     assert!(users.connect(&user("ann"), &limits, 0).is_ok());
 }
+
+#[test]
+fn datagrams_have_a_rate_of_the_connection_and_of_the_user() {
+    let limits = limits(|_| {});
+    let users = Arc::new(Users::default());
+    let first = users.connect(&user("ann"), &limits, 0).unwrap();
+    let second = users.connect(&user("ann"), &limits, 0).unwrap();
+    let other = users.connect(&user("bob"), &limits, 0).unwrap();
+    let taken = |visitor: &Visitor, now_ms| (0..100).filter(|_| visitor.may_send_datagram(now_ms)).count() as u64;
+    assert_eq!(taken(&first, 0), DATAGRAMS_BURST);
+    assert_eq!(taken(&second, 0), 0, "the user's are used up");
+    assert_eq!(taken(&other, 0), DATAGRAMS_BURST);
+    assert_eq!(taken(&first, 1_000), DATAGRAMS_PER_S);
+}

@@ -24,7 +24,7 @@ use crate::shard_thread::ShardThread;
 use crate::tls::{Identity, Side, TlsError, side_of};
 use crate::token_bucket::TokenBucket;
 use crate::tokens::{TokenKeys, TokenKeysError};
-use crate::{admin, api, link, session, transport};
+use crate::{admin, api, datagrams, link, session, transport};
 
 /// TLS handshakes at a time. Each costs a signature; more would only make all of them slower.
 const HANDSHAKES_MAX: usize = 1_024;
@@ -100,7 +100,8 @@ impl Relay {
     pub async fn start(config: Config) -> Result<RelayHandle, StartError> {
         let identity = Identity::load(config.site, &config.ca, &config.cert, &config.key)?;
         let token_keys = config.tokens.clone().map(TokenKeys::load).transpose()?.map(Arc::new);
-        let (server, peer_client) = (transport::server_config(&identity)?, transport::peer_client_config(&identity)?);
+        let server = transport::server_config(&identity, config.presence)?;
+        let peer_client = transport::peer_client_config(&identity, config.presence)?;
         let endpoint = listen(config.listen, server)?;
         let listen_error = |reason| StartError::Listen { field: "listen", address: config.listen, reason };
         let listen_address = endpoint.local_addr().map_err(listen_error)?;
@@ -131,15 +132,9 @@ impl Relay {
             None => Admission::Tokenless,
         };
         let site_infos = site_infos(&config, listen_address);
-        let core = Arc::new(Core::new(
-            config,
-            origin,
-            admission,
-            site_infos,
-            store,
-            inboxes,
-            provenance == Provenance::Intact,
-        ));
+        let (core, typed) =
+            Core::new(config, origin, admission, site_infos, store, inboxes, provenance == Provenance::Intact);
+        let core = Arc::new(core);
         let commits = core.store.start_commits(
             {
                 let inboxes = core.inboxes.clone();
@@ -159,6 +154,10 @@ impl Relay {
         if let Some(keys) = token_keys {
             core.metrics.token_keys.set(keys.count() as f64);
             tasks.spawn(follow_token_keys(core.clone(), keys));
+        }
+        if core.config.presence {
+            tasks.spawn(datagrams::spread_typing(core.clone(), typed));
+            tasks.spawn(datagrams::spread_presence(core.clone()));
         }
         tasks.spawn(accept(core.clone(), endpoint.clone()));
         let mut links = JoinSet::new();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
 use crate::core::Core;
+use crate::datagrams::{self, Seat};
 use crate::limits::Over;
 use crate::mail::{Live, Note, live_limits, note_limits};
 use crate::out_queue::OutQueue;
@@ -77,6 +78,8 @@ struct Driver {
     decoder: FrameDecoder,
     /// Once the client has said who it is.
     visitor: Option<Arc<Visitor>>,
+    /// The same, for who takes its datagrams.
+    seat: Arc<OnceLock<Seat>>,
     control: OutQueue,
     events: OutQueue,
     /// Shards that may still have answers for this session.
@@ -110,6 +113,10 @@ pub async fn serve(core: Arc<Core>, connection: Connection, deadline: tokio::tim
             ..SessionLimits::default()
         },
     };
+    let seat = Arc::new(OnceLock::new());
+    if core.config.presence {
+        tokio::spawn(datagrams::serve_client(core.clone(), connection.clone(), seat.clone()));
+    }
     let mut driver = Box::new(Driver {
         session: Some(Box::new(ServerSession::new(config))),
         id,
@@ -122,6 +129,7 @@ pub async fn serve(core: Arc<Core>, connection: Connection, deadline: tokio::tim
         notes_taken: VecDeque::new(),
         decoder: FrameDecoder::default(),
         visitor: None,
+        seat,
         control: OutQueue::default(),
         events: OutQueue::default(),
         shards: BTreeSet::new(),
@@ -380,6 +388,10 @@ impl Driver {
             match output {
                 SessionOutput::Control(frame) => self.control.push(frame),
                 SessionOutput::Event(frame) => self.events.push(frame),
+                SessionOutput::Datagram(datagram) => {
+                    // A client that takes none, or whose connection ends, misses nothing.
+                    let _ = self.connection.send_datagram(datagram);
+                }
                 SessionOutput::Submit(shard, submission) => {
                     self.core.metrics.submits.increment(1);
                     self.shards.insert(shard);
@@ -419,6 +431,7 @@ impl Driver {
         let limits = &self.core.config.limits;
         let visitor = Arc::new(self.core.visitors.connect(&user, limits, self.core.clock.now().mono_ms)?);
         self.visitor = Some(visitor.clone());
+        let _ = self.seat.set(Seat { session: self.id, user: user.clone(), visitor: visitor.clone() });
         self.decoder.set_max(limits.frame_bytes_max);
         widen_for_client(&self.connection);
         let mut subscriber = self.core.users.subscriber(self.notes.sender());

@@ -130,6 +130,10 @@ pub struct Settings {
     /// Requests in one page of history [default: 500]
     #[arg(long, env = "CAUSEWAY_HISTORY_PAGE_MAX")]
     pub history_page_max: Option<i64>,
+    /// Pass on who types and who is there; off, nobody is told of either [default: true]
+    #[arg(long, env = "CAUSEWAY_PRESENCE", num_args = 0..=1, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub presence: Option<bool>,
     /// Bytes of a shard's log that a lagging site may hold back [default: 67108864]
     #[arg(long, env = "CAUSEWAY_LOG_BYTES_MAX")]
     pub log_bytes_max: Option<i64>,
@@ -221,6 +225,7 @@ impl Settings {
             body_bytes_max: self.body_bytes_max.or(base.body_bytes_max),
             frame_bytes_max: self.frame_bytes_max.or(base.frame_bytes_max),
             history_page_max: self.history_page_max.or(base.history_page_max),
+            presence: self.presence.or(base.presence),
             log_bytes_max: self.log_bytes_max.or(base.log_bytes_max),
             block_cache_bytes: self.block_cache_bytes.or(base.block_cache_bytes),
             shutdown_grace_ms: self.shutdown_grace_ms.or(base.shutdown_grace_ms),

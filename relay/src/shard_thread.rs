@@ -275,11 +275,11 @@ fn carry_out(core: &Core, owned: &Owned, effect: Output, wakes: &mut Wakes) {
             core.directory.tell(session, SessionInput::Frontier { shard, dot }, wakes);
         }
         Output::Deliver { room, dot, frame } => {
-            let queued = core.rooms.deliver(&room, &Live { room, dot, news: News::Event(frame) }, wakes);
+            let queued = core.rooms.deliver(&room, &Live { room, news: News::Event { dot, frame } }, wakes);
             core.metrics.deliveries.increment(queued as u64);
         }
         Output::Recount { room, dot, hides } => {
-            core.rooms.deliver(&room, &Live { room, dot, news: News::Recount { hides } }, wakes);
+            core.rooms.deliver(&room, &Live { room, news: News::Recount { dot, hides } }, wakes);
         }
         Output::Membership { room, user, member } => {
             core.users.deliver(&user, &Note(SessionInput::Membership { room, member }), wakes);

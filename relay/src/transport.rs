@@ -21,8 +21,17 @@ const PEER_IDLE_MAX: Duration = Duration::from_secs(10);
 const CLIENT_RECEIVE_WINDOW_BYTES: u32 = 512 << 10;
 /// The same before it is known who it is. With a first hello that is not whole yet, and what one read brings of it, a
 /// connection holds at most 64 KiB.
-const STRANGER_RECEIVE_WINDOW_BYTES: u32 = 20 << 10;
-const _: () = assert!(2 * STRANGER_RECEIVE_WINDOW_BYTES as usize + limits::HELLO_BYTES_MAX <= 64 << 10);
+const STRANGER_RECEIVE_WINDOW_BYTES: u32 = 16 << 10;
+/// Datagrams that nobody has taken yet, of a client or of a peer that dialled; beyond it the oldest is dropped. They are
+/// taken at once, also a stranger's.
+const DATAGRAMS_RECEIVED_BYTES: usize = 8 << 10;
+/// The same of a peer that was dialled.
+const PEER_DATAGRAMS_RECEIVED_BYTES: usize = 256 << 10;
+/// Datagrams that wait to be sent; beyond it the oldest is dropped.
+const DATAGRAMS_SENT_BYTES: usize = 32 << 10;
+const _: () = assert!(
+    2 * STRANGER_RECEIVE_WINDOW_BYTES as usize + limits::HELLO_BYTES_MAX + DATAGRAMS_RECEIVED_BYTES <= 64 << 10
+);
 /// What quinn keeps of a connection that is not taken yet, bytes.
 const INCOMING_BYTES_MAX: u64 = 32 << 10;
 /// What may be in flight or unacknowledged to a client. With the session's queue it bounds what a slow reader
@@ -62,8 +71,8 @@ fn idle(timeout: Duration) -> Option<IdleTimeout> {
     Some(timeout.try_into().expect("a constant below 2^62 ms"))
 }
 
-/// For connections that are accepted: sized for clients.
-pub fn server_config(identity: &Identity) -> Result<quinn::ServerConfig, TlsError> {
+/// For connections that are accepted: sized for clients. `datagrams`: whether they may bring any.
+pub fn server_config(identity: &Identity, datagrams: bool) -> Result<quinn::ServerConfig, TlsError> {
     let mut transport = TransportConfig::default();
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(CLIENT_ACK_ELICITING_MAX.into()).max_ack_delay(Some(CLIENT_ACK_DELAY_MAX));
@@ -78,7 +87,8 @@ pub fn server_config(identity: &Identity) -> Result<quinn::ServerConfig, TlsErro
         .send_window(CLIENT_SEND_WINDOW_BYTES)
         // Acks go first and events after them by priority; within one a fair share costs a wake-up a stream.
         .send_fairness(false)
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(datagrams.then_some(DATAGRAMS_RECEIVED_BYTES))
+        .datagram_send_buffer_size(DATAGRAMS_SENT_BYTES)
         .ack_frequency_config(Some(acks))
         .initial_rtt(INITIAL_RTT);
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(identity.server()?));
@@ -87,8 +97,8 @@ pub fn server_config(identity: &Identity) -> Result<quinn::ServerConfig, TlsErro
     Ok(config)
 }
 
-/// For links that this site dials.
-pub fn peer_client_config(identity: &Identity) -> Result<quinn::ClientConfig, TlsError> {
+/// For links that this site dials. `datagrams`: whether they may bring any.
+pub fn peer_client_config(identity: &Identity, datagrams: bool) -> Result<quinn::ClientConfig, TlsError> {
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(idle(PEER_IDLE_MAX))
@@ -97,7 +107,8 @@ pub fn peer_client_config(identity: &Identity) -> Result<quinn::ClientConfig, Tl
         .stream_receive_window(PEER_WINDOW_BYTES.into())
         .receive_window(PEER_WINDOW_BYTES.into())
         .send_window(PEER_WINDOW_BYTES.into())
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(datagrams.then_some(PEER_DATAGRAMS_RECEIVED_BYTES))
+        .datagram_send_buffer_size(DATAGRAMS_SENT_BYTES)
         .initial_rtt(INITIAL_RTT);
     let mut config = quinn::ClientConfig::new(Arc::new(identity.peer_client()?));
     config.transport_config(Arc::new(transport));

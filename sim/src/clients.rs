@@ -137,6 +137,8 @@ impl World {
         client.clock.reboot(now);
         let mut config = Config::new(client.user.clone(), client.sites.clone());
         config.standby = client.standby;
+        // Nothing depends on it, and nobody would hear it.
+        config.presence = false;
         config.limits = self.plan.client_limits();
         let outbox = client.outbox.values().cloned().collect();
         let start = Start { nonce, seed, outbox, cursors: client.cursors.clone() };
@@ -283,6 +285,7 @@ impl World {
         match output {
             Output::Dial { link, site } => self.dial(number, link, site),
             Output::Control { link, frame } => self.control(number, link, frame),
+            Output::Datagram { .. } | Output::Typing { .. } => Ok(()),
             Output::Close { link, .. } => {
                 self.close_by_client(number, link);
                 Ok(())

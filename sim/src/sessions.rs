@@ -142,7 +142,8 @@ impl World {
                 }
             }
             SessionOutput::Submit(shard, submission) => return self.submit_to_shard(site, shard, submission),
-            SessionOutput::Limited(_) => {}
+            // Typing and presence are not simulated: losing them breaks no promise.
+            SessionOutput::Limited(_) | SessionOutput::Datagram(_) => {}
             SessionOutput::MarkRead(shard, user, room, vector) => {
                 self.tell_shard(site, shard, Input::MarkRead(user, room, vector));
             }

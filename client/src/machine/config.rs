@@ -36,6 +36,8 @@ pub struct Config {
     pub learn_sites: bool,
     /// Whether a spare connection is held.
     pub standby: Standby,
+    /// Whether others are told that the user is there, and types. What others tell is heard in either case.
+    pub presence: bool,
     /// Bounds of queues.
     pub limits: Limits,
     /// Time constants.
@@ -52,6 +54,7 @@ impl Config {
             sites,
             learn_sites: true,
             standby: Standby::Warm,
+            presence: true,
             limits: Limits::default(),
             timing: Timing::default(),
         }

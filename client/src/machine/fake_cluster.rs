@@ -76,6 +76,10 @@ pub(super) struct Cluster {
     pub(super) dials: Vec<(u64, SiteIndex)>,
     /// Read markers that arrived at sites.
     pub(super) marks: usize,
+    /// Datagrams that the machine sent, and when, ms.
+    pub(super) datagrams: Vec<(u64, LinkId, wire::ClientDatagram)>,
+    /// Others' typing as the application saw it begin and end, and when, ms.
+    pub(super) typing: Vec<(u64, RoomId, String, bool)>,
     cursors: BTreeMap<RoomId, Vector>,
     /// The application commits what it sees at once.
     pub(super) commit: bool,
@@ -132,6 +136,8 @@ impl Cluster {
             changes: Vec::new(),
             dials: Vec::new(),
             marks: 0,
+            datagrams: Vec::new(),
+            typing: Vec::new(),
             cursors: BTreeMap::new(),
             commit: true,
         };
@@ -269,6 +275,8 @@ impl Cluster {
                 let site = *self.links.get(&link).expect("a frame for a closed connection");
                 self.post(self.delay_ms, Packet::ToSite(site, link, frame));
             }
+            Output::Datagram { link, datagram } => self.datagrams.push((self.now.mono_ms, link, datagram)),
+            Output::Typing { room, user, typing } => self.typing.push((self.now.mono_ms, room, user, typing)),
             Output::Close { link, .. } => {
                 let site = self.links.remove(&link).expect("a connection is closed once");
                 self.sites[site].sessions.remove(&link);

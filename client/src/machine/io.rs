@@ -344,6 +344,22 @@ pub enum Output {
         /// What.
         frame: wire::ClientFrame,
     },
+    /// Send a datagram on a connection, if that can be done: nobody misses it.
+    Datagram {
+        /// Which.
+        link: LinkId,
+        /// What.
+        datagram: wire::ClientDatagram,
+    },
+    /// Somebody else begins or ends to type in a room.
+    Typing {
+        /// The room.
+        room: RoomId,
+        /// Who.
+        user: String,
+        /// Begins; or ends: for 6 s nothing was heard of it, or a message came, or the room is closed.
+        typing: bool,
+    },
     /// Close a connection, or give up dialling. Inputs for it are ignored from now on.
     Close {
         /// Which.

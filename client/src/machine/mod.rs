@@ -29,6 +29,7 @@ mod io;
 mod jitter;
 mod links;
 mod list;
+mod live;
 mod receiving;
 mod requests;
 mod rooms;
@@ -40,10 +41,11 @@ mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use causeway_protocol::{DeviceId, Message, RequestId, RoomId, Stamp, UserId, wire};
+use causeway_protocol::{Bytes, DeviceId, Message, RequestId, RoomId, Stamp, UserId, wire};
 
 use jitter::Jitter;
 use links::Link;
+use live::Live;
 use requests::Requests;
 use rooms::Rooms;
 use sites::Sites;
@@ -104,6 +106,7 @@ pub struct Machine {
     /// Highest stamp minted, where it was near the site's clock.
     minted: Stamp,
     rooms: Rooms,
+    live: Live,
 }
 
 impl Machine {
@@ -149,6 +152,7 @@ impl Machine {
             next_no,
             minted: Stamp(0),
             rooms: Rooms::resumed(start.cursors),
+            live: Live::default(),
             config,
         };
         machine.steer(now);
@@ -185,6 +189,12 @@ impl Machine {
         self.event(now, link, frame);
     }
 
+    /// A datagram came on the connection: an encoded `wire::ServerDatagram`, if the site keeps to the protocol.
+    pub fn handle_datagram(&mut self, now: Now, link: LinkId, datagram: &Bytes) {
+        self.last_ms = now.mono_ms;
+        self.datagram(now, link, datagram);
+    }
+
     /// Bytes came that are no whole frame yet: a sign of life.
     pub fn handle_heard(&mut self, now: Now, link: LinkId) {
         self.last_ms = now.mono_ms;
@@ -212,6 +222,7 @@ impl Machine {
         self.steer(now);
         self.end_pauses(now);
         self.pump_second(now);
+        self.tick_live(now);
     }
 
     // ---- inputs: the application
@@ -258,7 +269,20 @@ impl Machine {
         if self.closed {
             return Err(SendError::Closed);
         }
+        if matches!(wish, Wish::Message { .. }) {
+            self.typed_to_the_end(room);
+        }
         self.take_wish(now, room, wish)
+    }
+
+    /// The user is typing in a room: to be called with every key if need be, for the home site is told once in 3 s.
+    pub fn say_typing_in(&mut self, now: Now, room: RoomId) {
+        self.say_typing(now, room);
+    }
+
+    /// Whether the user looks at the application at all. At first somebody does.
+    pub fn set_away(&mut self, now: Now, away: bool) {
+        self.take_away(now, away);
     }
 
     /// Lets a request go, whatever has become of it. Reports [`Progress::Discarded`]; `false` if it is not in the
@@ -314,7 +338,7 @@ impl Machine {
         let window_max = self.config.limits.second_window_max;
         let takes = spare.is_some_and(|spare| spare.has_room_for_second(window_max));
         let second = self.requests.next_second_ms().filter(|_| takes);
-        let due = [self.next_steering_ms(), pause_ends, second].into_iter().flatten().min()?;
+        let due = [self.next_steering_ms(), pause_ends, second, self.next_live_ms()].into_iter().flatten().min()?;
         Some(due.max(self.last_ms + 1))
     }
 
@@ -386,6 +410,8 @@ mod delivery_tests;
 mod fake_cluster;
 #[cfg(test)]
 mod fake_site;
+#[cfg(test)]
+mod live_tests;
 #[cfg(test)]
 mod outbox_tests;
 #[cfg(test)]

@@ -66,6 +66,7 @@ impl Machine {
             Frame::RoomClosed(closed) => {
                 let room = RoomId::from_wire(&closed.room)?;
                 self.rooms.entry(room).listed = None;
+                self.hears_no_more_of(room);
                 (room, Covers::Nothing, Item::Closed)
             }
             Frame::Gap(gap) => {
@@ -129,6 +130,9 @@ impl Machine {
         }
         self.rooms.remember(room, id, &self.config.limits);
         self.counters.delivered += 1;
+        if matches!(request.kind, Some(wire::request::Kind::Message(_))) {
+            self.heard_from(room, &event.user);
+        }
         Ok(Some((room, covers, Item::Request { id, user: event.user, request, body: event.body, past })))
     }
 

@@ -112,6 +112,7 @@ impl Machine {
         let from = self.last_home.replace(to);
         let reason = if from.is_none() { MoveReason::First } else { self.move_reason };
         self.outputs.push_back(Output::Moved { from, to, reason });
+        self.greet_live(now);
         self.requests.requeue_all(id, now.mono_ms + self.config.timing.second_site_after_ms);
         for (_, room) in self.rooms.iter_mut() {
             room.in_page = false;

@@ -11,7 +11,7 @@ use super::driver::Driver;
 use super::event::Event;
 use super::handle::{Cell, Handle};
 use super::history::{self, Direction, HistoryPage};
-use super::members::{self, MembersPage, ReadBy};
+use super::members::{self, MembersPage, Presence, ReadBy};
 use super::query::HistoryError;
 use super::shared::{Clock, Shared, State};
 use crate::machine::{Counters, Machine, Now, ProfileChange, RoomView, SendError, Start, Submitted, Wish};
@@ -337,6 +337,31 @@ impl Client {
     pub fn set_token(&self, token: impl Into<String>) {
         self.inner.shared.state().machine.set_token(token.into());
         self.inner.shared.driver.wake();
+    }
+
+    // ---- typing and presence
+
+    /// The user is typing in a room: to be called with every key, for a site is told no more than once in 3 s. Others hear
+    /// of it by [`Event::Typing`], if they are members and it does not get lost. Nothing is told with
+    /// [`Config::presence`] off, nor where the user may write no messages.
+    pub fn typing(&self, room: RoomId) {
+        self.inner.shared.state().machine.say_typing_in(self.inner.shared.clock.now(), room);
+        self.inner.shared.driver.wake();
+    }
+
+    /// Whether the user looks at the application at all, for [`Client::presence`] of others. At first somebody does.
+    pub fn set_away(&self, away: bool) {
+        self.inner.shared.state().machine.set_away(self.inner.shared.clock.now(), away);
+        self.inner.shared.driver.wake();
+    }
+
+    /// How lately members of a room were there, at most 100 of them, as the home site has heard. Who is no member is left
+    /// out. To be asked again from time to time, of those whom the application shows.
+    ///
+    /// # Errors
+    /// As [`Client::history`]; a site that has presence off refuses as not permitted.
+    pub async fn presence(&self, room: RoomId, users: &[UserId]) -> Result<Vec<(String, Presence)>, HistoryError> {
+        members::presence(self.inner.shared.home.subscribe(), room, users).await
     }
 
     // ---- events

@@ -87,6 +87,14 @@ impl Config {
         self
     }
 
+    /// Whether others are told that the user is there, and types; they are unless this says no. What others tell is
+    /// heard in either case.
+    #[must_use]
+    pub fn presence(mut self, presence: bool) -> Self {
+        self.session.presence = presence;
+        self
+    }
+
     /// With this store.
     #[must_use]
     pub fn store(mut self, store: impl Store + 'static) -> Self {

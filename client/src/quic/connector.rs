@@ -99,11 +99,18 @@ impl Connector {
     }
 }
 
+/// Datagrams that have come and were not taken yet, bytes; beyond it the oldest is dropped.
+const DATAGRAMS_RECEIVED_BYTES: usize = 64 << 10;
+/// Datagrams that wait to be sent, bytes; beyond it the oldest is dropped.
+const DATAGRAMS_SENT_BYTES: usize = 8 << 10;
+
 fn transport() -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_idle_timeout(Some(quinn::IdleTimeout::from(quinn::VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32))))
         .initial_rtt(INITIAL_RTT)
+        .datagram_receive_buffer_size(Some(DATAGRAMS_RECEIVED_BYTES))
+        .datagram_send_buffer_size(DATAGRAMS_SENT_BYTES)
         .stream_receive_window(quinn::VarInt::from_u32(STREAM_WINDOW_BYTES))
         .max_concurrent_bidi_streams(quinn::VarInt::from_u32(0))
         .max_concurrent_uni_streams(quinn::VarInt::from_u32(4));

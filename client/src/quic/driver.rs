@@ -36,6 +36,7 @@ type Saving = JoinHandle<(Box<dyn Store>, Vec<Change>, io::Result<()>)>;
 enum Action {
     Dial { link: LinkId, site: SiteIndex, addresses: Vec<String> },
     Control { link: LinkId, frame: causeway_protocol::wire::ClientFrame },
+    Datagram { link: LinkId, datagram: causeway_protocol::wire::ClientDatagram },
     Close { link: LinkId, reason: &'static str },
     Home,
 }
@@ -152,7 +153,7 @@ impl Driver {
         for id in ids.into_iter().flatten() {
             let Some(link) = self.links.get_mut(&id) else { continue };
             match poll_link(link, id, &self.shared, self.events_max, cx) {
-                Ok(unread) => more |= unread,
+                Ok(unread) => more |= unread | poll_datagrams(link, id, &self.shared, self.events_max, cx),
                 Err(lost) => {
                     tracing::debug!(link = id.0, site = link.site.0, words = lost.words, "connection lost");
                     self.links.remove(&id);
@@ -208,6 +209,11 @@ impl Driver {
             match output {
                 Output::Deliver(delivery) => state.events.push_back(event::of_delivery(delivery)),
                 Output::Control { link, frame } => self.actions.push_back(Action::Control { link, frame }),
+                Output::Datagram { link, datagram } => self.actions.push_back(Action::Datagram { link, datagram }),
+                Output::Typing { room, user, typing: true } => state.events.push_back(Event::Typing { room, user }),
+                Output::Typing { room, user, typing: false } => {
+                    state.events.push_back(Event::TypingEnded { room, user });
+                }
                 Output::Persist(change) => self.unsaved.push(change),
                 Output::Progress { no, id, progress } => {
                     let Some(cell) = state.handles.get(&no).cloned() else { continue };
@@ -317,6 +323,11 @@ impl Driver {
                         link.put(&frame);
                     }
                 }
+                Action::Datagram { link, datagram } => {
+                    if let Some(link) = self.links.get(&link) {
+                        link.send_datagram(&datagram);
+                    }
+                }
                 Action::Dial { link, site, addresses } => {
                     let dialing = Link::dial(self.connector.clone(), site, addresses, self.dial_timeout);
                     self.links.insert(link, dialing);
@@ -386,4 +397,20 @@ fn poll_link(
         state.get_or_insert_with(|| shared.state()).machine.handle_heard(now, id);
     }
     Ok(true)
+}
+
+/// Reads datagrams into the machine, but none while the application takes no events; whether there may be more.
+fn poll_datagrams(link: &mut Link, id: LinkId, shared: &Shared, events_max: usize, cx: &mut Context<'_>) -> bool {
+    for _ in 0..READS_MAX {
+        {
+            let mut state = shared.state();
+            if state.events.len() >= events_max {
+                state.paused = true;
+                return false;
+            }
+        }
+        let Poll::Ready(datagram) = link.poll_datagram(cx) else { return false };
+        shared.state().machine.handle_datagram(shared.clock.now(), id, &datagram);
+    }
+    true
 }

@@ -216,6 +216,20 @@ pub enum Event {
         /// The room.
         room: RoomId,
     },
+    /// Somebody else has begun to type in a room. Told once, until [`Event::TypingEnded`].
+    Typing {
+        /// The room.
+        room: RoomId,
+        /// Who.
+        user: String,
+    },
+    /// Somebody types no longer: nothing was heard of it for 6 s, or the message has come, which is the next event then.
+    TypingEnded {
+        /// The room.
+        room: RoomId,
+        /// Who.
+        user: String,
+    },
     /// More was missing than one page.
     Gap(Gap),
     /// Everything of the room that the site has was handed out.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use causeway_protocol::{FrameDecoder, FrameError, encode_frame_into, wire};
+use bytes::{Buf, Bytes, BytesMut};
+use causeway_protocol::{FrameDecoder, FrameError, encode_datagram, encode_frame_into, wire};
 use tokio::io::AsyncWrite;
 
 use super::connector::Connector;
@@ -39,6 +39,8 @@ struct Open {
     control: FrameDecoder,
     out: BytesMut,
     events: Events,
+    /// The next datagram. Made anew with each that comes: dropped, it would wake nobody.
+    datagram: Boxed<Result<Bytes, quinn::ConnectionError>>,
     /// The site has ended a stream: it is about to close the connection, and to say why.
     closing: Option<Boxed<quinn::ConnectionError>>,
 }
@@ -108,8 +110,9 @@ impl Link {
         let awaited = connection.clone();
         let events = Events::Awaited(Box::pin(async move { awaited.accept_uni().await }));
         let (control, out) = (FrameDecoder::default(), BytesMut::new());
-        let closing = None;
-        self.stage = Stage::Open(Box::new(Open { connection, send, receive, control, out, events, closing }));
+        let (datagram, closing) = (next_datagram(&connection), None);
+        let open = Open { connection, send, receive, control, out, events, datagram, closing };
+        self.stage = Stage::Open(Box::new(open));
         Poll::Ready(Ok(()))
     }
 
@@ -150,6 +153,30 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
+    /// A datagram, when one has come.
+    pub(super) fn poll_datagram(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let Stage::Open(open) = &mut self.stage else { return Poll::Pending };
+        match std::task::ready!(open.datagram.as_mut().poll(cx)) {
+            Ok(datagram) => {
+                open.datagram = next_datagram(&open.connection);
+                Poll::Ready(datagram)
+            }
+            // The connection is lost: reading the streams tells why.
+            Err(_) => {
+                open.datagram = Box::pin(std::future::pending());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Sends a datagram, if the site takes any.
+    pub(super) fn send_datagram(&self, datagram: &wire::ClientDatagram) {
+        if let Stage::Open(open) = &self.stage {
+            // A site without presence takes none; what is lost is said again.
+            let _ = open.connection.send_datagram(encode_datagram(datagram));
+        }
+    }
+
     /// Writes what is buffered, as far as the site takes it.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
         let Stage::Open(open) = &mut self.stage else { return };
@@ -162,6 +189,11 @@ impl Link {
             }
         }
     }
+}
+
+fn next_datagram(connection: &quinn::Connection) -> Boxed<Result<Bytes, quinn::ConnectionError>> {
+    let connection = connection.clone();
+    Box::pin(async move { connection.read_datagram().await })
 }
 
 /// False where the site has ended the stream.

@@ -33,6 +33,48 @@ pub struct ReadBy {
     pub many: bool,
 }
 
+/// How lately a user was there. Sites tell no more exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Somebody looks at the application, on some device.
+    Online,
+    /// The application runs, and nobody looks at it.
+    Away,
+    /// Was there within the last minute.
+    Minute,
+    /// Within the last hour.
+    Hour,
+    /// Within the last day.
+    Day,
+    /// Longer ago; or the site does not know, as when it was just started, or the user does not want to be seen.
+    Longer,
+}
+
+impl Presence {
+    fn of(seen: u32) -> Self {
+        match seen {
+            1 => Self::Online,
+            2 => Self::Away,
+            3 => Self::Minute,
+            4 => Self::Hour,
+            5 => Self::Day,
+            _ => Self::Longer,
+        }
+    }
+}
+
+pub(super) async fn presence(
+    home: Home,
+    room: RoomId,
+    users: &[UserId],
+) -> Result<Vec<(String, Presence)>, HistoryError> {
+    let users = users.iter().map(|user| user.as_str().to_owned()).collect();
+    let request = wire::PresenceRequest { room: room.to_wire(), users };
+    let page: wire::PresencePage = query::fetch(home, wire::query::Query::Presence(request), "PresencePage").await?;
+    query::check(page.code, page.detail)?;
+    Ok(page.users.into_iter().map(|told| (told.user, Presence::of(told.seen))).collect())
+}
+
 pub(super) async fn members(
     home: Home,
     room: RoomId,

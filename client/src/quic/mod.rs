@@ -22,7 +22,7 @@ pub use event::{Change, ChangeKind, Event, Gap, Message, ProgressEvent};
 pub(crate) use event::{of_delivery, of_history};
 pub use handle::{Handle, Refusal, Stored};
 pub use history::{Direction, HistoryPage};
-pub use members::{Member, MembersPage, ReadBy};
+pub use members::{Member, MembersPage, Presence, ReadBy};
 pub use query::HistoryError;
 
 #[cfg(test)]

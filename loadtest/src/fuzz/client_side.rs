@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use causeway_protocol::{
-    DeviceId, RoomId, UserId, limits, version, wire, wire::client_frame::Frame, wire::query::Query,
+    DeviceId, RoomId, UserId, limits, version, wire, wire::client_datagram::Datagram, wire::client_frame::Frame,
+    wire::query::Query,
 };
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::{Instant, timeout};
@@ -11,13 +12,15 @@ use tokio::time::{Instant, timeout};
 use super::Counts;
 use super::connect::{Dialler, STEP_MAX, leave};
 use super::hostile::{count, id, request, vector};
-use super::mutate::{frame_of, framed, mutated, noise};
+use super::mutate::{datagram, frame_of, framed, mutated, noise};
 use crate::rng::Rng;
 
 /// Frames of one connection.
 const FRAMES_MAX: usize = 400;
 /// Streams of history that one connection opens.
 const STREAMS_MAX: usize = 24;
+/// Datagrams of one connection: many times what a site takes.
+const DATAGRAMS_MAX: usize = 100;
 /// Datagrams that no QUIC packet is in.
 const RAW_DATAGRAMS: usize = 50;
 /// What a session reads of the answers, bytes: some read all, some nothing.
@@ -225,7 +228,21 @@ impl Attacker {
     }
 
     async fn datagrams(&mut self, connection: &Connection) {
-        let _ = connection.send_datagram(b"datagrams are off"[..].into());
+        for _ in 0..self.rng.below(DATAGRAMS_MAX) {
+            let rng = &mut self.rng;
+            let room = if self.rooms.is_empty() { RoomId([4; 16]) } else { self.rooms[rng.below(self.rooms.len())] };
+            let said = match rng.below(4) {
+                0 => Datagram::Activity(wire::Activity { away: rng.chance(0.5) }),
+                _ => Datagram::Typing(wire::TypingIn { room: room.to_wire() }),
+            };
+            let bytes = match rng.below(8) {
+                0 => Vec::new(),
+                1 => noise(rng, 1_000),
+                _ => datagram(rng, &wire::ClientDatagram { datagram: Some(said) }),
+            };
+            self.counts.writes += 1;
+            let _ = connection.send_datagram(bytes.into());
+        }
         let Ok(socket) = tokio::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await else { return };
         for _ in 0..RAW_DATAGRAMS {
             let len = self.rng.below(1_400);

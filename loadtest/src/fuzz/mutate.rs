@@ -16,6 +16,15 @@ pub fn frame_of(message: &impl Message) -> Vec<u8> {
     framed(&message.encode_to_vec())
 }
 
+/// A message as a datagram, which has no length in front; half of them wrong in one way.
+pub fn datagram(rng: &mut Rng, message: &impl Message) -> Vec<u8> {
+    if rng.chance(0.5) {
+        return message.encode_to_vec();
+    }
+    let mut frame = mutated(rng, message);
+    frame.split_off(frame.len().min(4))
+}
+
 /// Random bytes.
 pub fn noise(rng: &mut Rng, len: usize) -> Vec<u8> {
     (0..len).map(|_| rng.bits() as u8).collect()

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use causeway_protocol::{
-    Bytes, FrameDecoder, Hash16, Origin, ShardId, hash16, version, wire, wire::peer_frame::Frame as Peer,
-    wire::shard_frame::Frame,
+    Bytes, FrameDecoder, Hash16, Origin, ShardId, hash16, version, wire, wire::peer_datagram::Datagram,
+    wire::peer_frame::Frame as Peer, wire::shard_frame::Frame,
 };
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::{Instant, timeout};
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::Counts;
 use super::connect::{Dialler, STEP_MAX, leave};
 use super::hostile::{Chain, count, op, origin, rooms_of, vector};
-use super::mutate::{frame_of, mutated, noise};
+use super::mutate::{datagram, frame_of, mutated, noise};
 use crate::rng::Rng;
 
 /// The cluster's name in the configurations that this crate writes.
@@ -83,6 +83,7 @@ impl Attacker {
             let frame = self.frame()?;
             let bytes = if self.rng.chance(0.04) { mutated(&mut self.rng, &frame) } else { frame_of(&frame) };
             self.write(&mut send, &bytes).await?;
+            self.datagram(connection);
             if reads {
                 self.listen(&mut recv, &mut decoder).await?;
             }
@@ -93,6 +94,32 @@ impl Attacker {
             _ => {}
         }
         Some(())
+    }
+
+    /// Sends a datagram, now and then.
+    fn datagram(&mut self, connection: &Connection) {
+        let rng = &mut self.rng;
+        if rng.chance(0.7) {
+            return;
+        }
+        let said = match rng.below(3) {
+            0 => {
+                let rooms = rooms_of(ShardId(rng.below(self.shards.into()) as u16), self.shards);
+                let room = rooms[rng.below(rooms.len())].to_wire();
+                Datagram::Typing(wire::Typing { room, user: "mallory".into() })
+            }
+            _ => {
+                let keys = |rng: &mut Rng| (0..rng.below(20)).map(|_| rng.bits()).collect();
+                Datagram::Presences(wire::Presences { online: keys(rng), away: keys(rng), gone: keys(rng) })
+            }
+        };
+        let bytes = if rng.chance(0.1) {
+            noise(rng, 1_000)
+        } else {
+            datagram(rng, &wire::PeerDatagram { datagram: Some(said) })
+        };
+        self.counts.writes += 1;
+        let _ = connection.send_datagram(bytes.into());
     }
 
     fn hello(&mut self) -> wire::PeerHello {

@@ -65,6 +65,7 @@ pub fn all() -> Vec<Sample> {
     event(&mut out);
     peer(&mut out);
     shard_frames(&mut out);
+    datagrams(&mut out);
     record(&mut out);
     out
 }
@@ -188,15 +189,18 @@ fn client(out: &mut Vec<Sample>) {
     let history = wire::HistoryRequest { room: ROOM, from: Some(id()), forward: true, limit: 500 };
     let members = wire::MembersRequest { room: ROOM, after: "ann".into(), limit: 500 };
     let readers = wire::ReadersRequest { room: ROOM, ids: vec![id()], names: true };
+    let presence = wire::PresenceRequest { room: ROOM, users: vec!["ann".into(), "bob".into()] };
     let query = |query| wire::Query { query: Some(query) };
     samples!(out, Query:
         query(wire::query::Query::History(history.clone())),
         query(wire::query::Query::Members(members.clone())),
         query(wire::query::Query::Readers(readers.clone())),
+        query(wire::query::Query::Presence(presence.clone())),
     );
     samples!(out, HistoryRequest: history);
     samples!(out, MembersRequest: members);
     samples!(out, ReadersRequest: readers);
+    samples!(out, PresenceRequest: presence);
 }
 
 fn server(out: &mut Vec<Sample>) {
@@ -372,6 +376,27 @@ fn shard_frames(out: &mut Vec<Sample>) {
     samples!(out, Row: row);
     samples!(out, ReadMarks: marks);
     samples!(out, ReadMark: mark);
+}
+
+fn datagrams(out: &mut Vec<Sample>) {
+    use wire::{
+        client_datagram::Datagram as Client, peer_datagram::Datagram as Peer, server_datagram::Datagram as Server,
+    };
+    let (typing_in, activity) = (wire::TypingIn { room: ROOM }, wire::Activity { away: true });
+    let typing = wire::Typing { room: ROOM, user: "bob".into() };
+    let presences = wire::Presences { online: vec![1, 0x0102_0304_0506_0708], away: vec![300], gone: vec![u64::MAX] };
+    let client = |datagram| wire::ClientDatagram { datagram: Some(datagram) };
+    samples!(out, ClientDatagram: client(Client::Typing(typing_in.clone())), client(Client::Activity(activity)));
+    samples!(out, TypingIn: typing_in);
+    samples!(out, Activity: activity);
+    samples!(out, ServerDatagram: wire::ServerDatagram { datagram: Some(Server::Typing(typing.clone())) });
+    samples!(out, Typing: typing.clone());
+    let peer = |datagram| wire::PeerDatagram { datagram: Some(datagram) };
+    samples!(out, PeerDatagram: peer(Peer::Typing(typing)), peer(Peer::Presences(presences.clone())));
+    samples!(out, Presences: presences);
+    let presence = wire::Presence { user: "bob".into(), seen: 5 };
+    samples!(out, PresencePage: wire::PresencePage { users: vec![presence.clone()], code: 201, detail: "not a member".into() });
+    samples!(out, Presence: presence);
 }
 
 fn record(out: &mut Vec<Sample>) {

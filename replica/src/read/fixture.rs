@@ -11,7 +11,7 @@ use causeway_protocol::{
 };
 
 use super::{Durables, event_frame};
-use crate::key::{Key, Register, user_hash};
+use crate::key::{Key, Policy, Register, user_hash};
 use crate::view::{Batch, Cf, MemView, View};
 
 /// Shards of the cluster: few, so that rooms share them.
@@ -152,6 +152,26 @@ impl Fixture {
         let mut batch = Batch::default();
         let revocations = vec![wire::Revocation::default()];
         put(&mut batch, &Key::Member(room, user(name)), &wire::ElementRow { revocations, ..Default::default() });
+        self.view.apply(&batch);
+    }
+
+    /// Changes what is kept of a member.
+    pub fn change_member(&mut self, room: RoomId, name: &str, change: impl FnOnce(&mut wire::ElementRow)) {
+        let key = Key::Member(room, user(name));
+        let mut row: wire::ElementRow = super::rows::get(&self.view, &key).unwrap().unwrap_or_default();
+        change(&mut row);
+        let mut batch = Batch::default();
+        put(&mut batch, &key, &row);
+        self.view.apply(&batch);
+    }
+
+    /// Who joins is a reader from now on.
+    pub fn make_channel(&mut self, room: RoomId) {
+        let key = Key::Register(room, Register::Policy);
+        let row: wire::RegisterRow = super::rows::get(&self.view, &key).unwrap().unwrap();
+        let channel = Policy { channel: true, ..Policy::from_value(&row.value) };
+        let mut batch = Batch::default();
+        put(&mut batch, &key, &wire::RegisterRow { value: Bytes::copy_from_slice(&[channel.to_byte()]), ..row });
         self.view.apply(&batch);
     }
 

@@ -6,6 +6,7 @@
 
 mod admit;
 mod history;
+mod live;
 mod members;
 mod merge;
 mod rooms;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use causeway_protocol::{Dot, RequestId, RoomId, ShardId, UserId, Vector, encode_frame, wire};
 
 pub use history::history;
+pub use live::{may_type, presence};
 pub use members::{members, readers};
 #[cfg(test)]
 pub(crate) use rooms::pins;
@@ -76,5 +78,7 @@ fn frame_of(event: wire::Event) -> Bytes {
 pub(crate) mod fixture;
 #[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod live_tests;
 #[cfg(test)]
 mod tests;

@@ -41,6 +41,12 @@ pub struct RoomFace {
 }
 
 impl RoomFace {
+    /// What it lets whom do.
+    pub fn policy(&self) -> Policy {
+        let writers = Role::from_number(self.profile.writers).unwrap_or(Role::Owner);
+        Policy { open: self.open, channel: self.channel, direct: self.pair.is_some(), writers }
+    }
+
     /// Of a direct room: whom it is with, for one of its users.
     pub fn direct_with(&self, user: &UserId) -> Option<&UserId> {
         self.pair.as_ref().map(|(one, other)| if one == user { other } else { one })

@@ -124,6 +124,15 @@ pub enum SessionInput {
         /// Whether it hid something.
         hides: bool,
     },
+    /// From the same queue: somebody whom the site lets do so is typing in a room.
+    Typing {
+        /// The room.
+        room: RoomId,
+        /// Who.
+        user: UserId,
+        /// The encoded datagram.
+        datagram: Bytes,
+    },
     /// The queue of live events was full and something was dropped.
     Overflowed,
     /// The bound user became or ceased to be a member of a room (`io::Output::Membership`).
@@ -183,6 +192,8 @@ pub enum SessionOutput {
     Control(Bytes),
     /// A frame (its length in front) for the stream of events.
     Event(Bytes),
+    /// A datagram, where there is room for it: nobody misses it.
+    Datagram(Bytes),
     /// A request for a shard. The shard answers it, also where it is not ready.
     Submit(ShardId, Submission),
     /// A user's read marker, for a shard.
@@ -275,6 +286,12 @@ impl ServerSession {
             SessionInput::Recount { room, dot, hides } => {
                 if let Some(rooms) = &mut self.rooms {
                     rooms.recount(room, dot, hides);
+                }
+            }
+            SessionInput::Typing { room, user, datagram } => {
+                let is_other = self.user().is_some_and(|own| *own != user);
+                if is_other && self.rooms.as_ref().is_some_and(|rooms| rooms.is_live(&room)) {
+                    out.push(SessionOutput::Datagram(datagram));
                 }
             }
             SessionInput::Overflowed => {

@@ -123,6 +123,11 @@ impl Rooms {
         !self.wants_read() && self.open.values().all(|room| matches!(room.stage, Stage::Live | Stage::Unsure))
     }
 
+    /// Whether the client has been told of the room and gets its events live.
+    pub fn is_live(&self, id: &RoomId) -> bool {
+        self.open.get(id).is_some_and(|room| room.stage == Stage::Live)
+    }
+
     pub fn live(&mut self, id: RoomId, dot: Dot, frame: Bytes, out: &mut Vec<SessionOutput>) {
         let Some(room) = self.open.get_mut(&id) else { return };
         match room.stage {

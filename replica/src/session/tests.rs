@@ -6,8 +6,8 @@ use causeway_protocol::{RequestId, RoomId, ShardId, Stamp, Vector, wire};
 use prost::Message;
 use wire::{event_frame::Frame as Event, request::Kind};
 
-use super::SessionInput;
 use super::test_host::{BYTES, Host, config};
+use super::{SessionInput, SessionOutput};
 use crate::read::fixture::{Effect, Fixture, SHARDS};
 
 fn opened_rooms(host: &Host) -> Vec<RoomId> {
@@ -466,4 +466,35 @@ fn what_was_accepted_after_a_removal_is_not_read_though_the_session_has_not_hear
     host.read_all();
     assert!(!host.seen(room).contains(&after));
     assert_eq!(host.story().last(), Some(&"closed"));
+}
+
+#[test]
+fn typing_goes_to_sessions_that_have_the_room_live_and_not_to_who_types() {
+    let mut site = Fixture::default();
+    let (room, other) = (site.room("ann"), site.room("eve"));
+    site.join(1, room, "bob");
+    site.sync();
+    let typing = |room, name: &str| {
+        let datagram = bytes::Bytes::from_static(b"typing");
+        SessionInput::Typing { room, user: crate::read::fixture::user(name), datagram }
+    };
+    let mut host = Host::new(site, "ann");
+    let told = |host: &mut Host, input: SessionInput| {
+        host.others.clear();
+        host.handle(input);
+        host.others.iter().filter(|output| matches!(output, SessionOutput::Datagram(_))).count()
+    };
+    assert_eq!(told(&mut host, typing(room, "bob")), 0, "nobody is there yet");
+    host.say_hello(&[]);
+    assert_eq!(told(&mut host, typing(room, "bob")), 0, "the client does not know of the room yet");
+    host.read_all();
+    assert_eq!(told(&mut host, typing(room, "bob")), 1);
+    assert_eq!(told(&mut host, typing(room, "ann")), 0, "it is the user's own");
+    assert_eq!(told(&mut host, typing(other, "eve")), 0, "it is not the user's room");
+    host.site.leave(1, room, "ann");
+    host.sync();
+    assert_eq!(told(&mut host, typing(room, "bob")), 0, "no longer");
+    let standby = wire::Hello { standby: true, ..host.hello(&[]) };
+    host.frame(wire::client_frame::Frame::Hello(standby));
+    assert_eq!(told(&mut host, typing(room, "bob")), 0, "a standby has no rooms");
 }

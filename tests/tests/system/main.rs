@@ -26,3 +26,4 @@ mod smoke;
 mod system;
 mod token_site;
 mod tokens;
+mod typing;
