@@ -31,6 +31,7 @@ impl Host {
             must_catch_up: false,
             log_bytes_max: u64::MAX,
             user_rooms_max: usize::MAX,
+            room_members_max: u64::MAX,
         };
         let rows = MemView::default();
         let shard = Shard::open(config, &rows, now()).expect("memory does not fail");

@@ -233,6 +233,7 @@ fn open(rows: &MemView, incarnation: u64, now: Now, bounds: Bounds, must_catch_u
         sites: SITES.to_vec(),
         must_catch_up,
         user_rooms_max: limits::ROOMS_PER_USER_MAX,
+        room_members_max: u64::MAX,
         log_bytes_max: 4_096,
     };
     let mut shard = Shard::open(config, rows, now).expect("what was written can be opened");

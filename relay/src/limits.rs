@@ -19,6 +19,7 @@ pub struct Limits {
     pub user_bytes_per_s: u64,
     pub connection_in_flight_bytes_max: usize,
     pub user_rooms_max: usize,
+    pub room_members_max: u64,
     pub body_bytes_max: usize,
     pub frame_bytes_max: usize,
     pub history_page_max: u32,
@@ -27,6 +28,8 @@ pub struct Limits {
 const HANDSHAKES_DEFAULT: i64 = 2_000;
 const SOURCE_HANDSHAKES_DEFAULT: i64 = 400;
 const RETRY_ABOVE_DEFAULT: i64 = 256;
+const MEMBERS_DEFAULT: i64 = 1_000_000;
+const MEMBERS_MAX: i64 = 100_000_000;
 const USER_CONNECTIONS_DEFAULT: i64 = 100;
 const REQUESTS_DEFAULT: i64 = 50_000;
 const BYTES_DEFAULT: i64 = 64 << 20;
@@ -84,6 +87,7 @@ impl Limits {
                 1 << 30,
             )?,
             user_rooms_max: size("user_rooms_max", s.user_rooms_max, rooms, 1, rooms)?,
+            room_members_max: size("room_members_max", s.room_members_max, MEMBERS_DEFAULT, 2, MEMBERS_MAX)? as u64,
             body_bytes_max: size("body_bytes_max", s.body_bytes_max, contents, 1 << 10, contents)?,
             frame_bytes_max: size("frame_bytes_max", s.frame_bytes_max, frames, FRAME_BYTES_MIN, frames)?,
             history_page_max: size("history_page_max", s.history_page_max, page, 1, page)? as u32,

@@ -6,7 +6,7 @@ fn limits_have_defaults_and_ranges_that_are_told() {
     assert_eq!((limits.user_rooms_max, limits.history_page_max), (10_000, 500));
     assert_eq!(limits.encoded_body_bytes_max(), causeway_protocol::limits::BODY_BYTES_MAX);
     type Change = fn(&mut Settings);
-    let cases: [(&str, Change); 13] = [
+    let cases: [(&str, Change); 14] = [
         ("handshakes_per_s", |s| s.handshakes_per_s = Some(0)),
         ("source_handshakes_per_s", |s| s.source_handshakes_per_s = Some(0)),
         ("handshakes_retry_above", |s| s.handshakes_retry_above = Some(-1)),
@@ -16,6 +16,7 @@ fn limits_have_defaults_and_ranges_that_are_told() {
         ("user_requests_per_s", |s| s.user_requests_per_s = Some(-4)),
         ("user_bytes_per_s", |s| s.user_bytes_per_s = Some(1_000)),
         ("connection_in_flight_bytes_max", |s| s.connection_in_flight_bytes_max = Some(0)),
+        ("room_members_max", |s| s.room_members_max = Some(1)),
         ("user_rooms_max", |s| s.user_rooms_max = Some(10_001)),
         ("body_bytes_max", |s| s.body_bytes_max = Some(65_537)),
         ("frame_bytes_max", |s| s.frame_bytes_max = Some(1_000)),

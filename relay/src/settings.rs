@@ -121,6 +121,9 @@ pub struct Settings {
     /// Rooms of one user [default: 10000]
     #[arg(long, env = "CAUSEWAY_USER_ROOMS_MAX")]
     pub user_rooms_max: Option<i64>,
+    /// Members of one room [default: 1000000]
+    #[arg(long, env = "CAUSEWAY_ROOM_MEMBERS_MAX")]
+    pub room_members_max: Option<i64>,
     /// Bytes of a message's content; the same at every site [default: 65536]
     #[arg(long, env = "CAUSEWAY_BODY_BYTES_MAX")]
     pub body_bytes_max: Option<i64>,
@@ -222,6 +225,7 @@ impl Settings {
             user_bytes_per_s: self.user_bytes_per_s.or(base.user_bytes_per_s),
             connection_in_flight_bytes_max: self.connection_in_flight_bytes_max.or(base.connection_in_flight_bytes_max),
             user_rooms_max: self.user_rooms_max.or(base.user_rooms_max),
+            room_members_max: self.room_members_max.or(base.room_members_max),
             body_bytes_max: self.body_bytes_max.or(base.body_bytes_max),
             frame_bytes_max: self.frame_bytes_max.or(base.frame_bytes_max),
             history_page_max: self.history_page_max.or(base.history_page_max),

@@ -73,6 +73,7 @@ impl ShardThread {
                 must_catch_up,
                 log_bytes_max: core.config.log_bytes_max,
                 user_rooms_max: core.config.limits.user_rooms_max,
+                room_members_max: core.config.limits.room_members_max,
             };
             let shard = Shard::open(config, &core.store, now)?;
             core.published.publish(id, shard.durable().clone());

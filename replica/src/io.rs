@@ -40,6 +40,9 @@ pub struct ShardConfig {
     pub log_bytes_max: u64,
     /// Rooms that one user may be a member of; above it, further joins and new rooms are refused here.
     pub user_rooms_max: usize,
+    /// Members that a room may have before it lets nobody else in. Sites that are cut off from each other may let in more
+    /// together.
+    pub room_members_max: u64,
 }
 
 /// A request as a session hands it to the shard.
@@ -220,4 +223,6 @@ pub struct Counters {
     pub hidden: u64,
     /// Joins and new rooms refused because the user has as many rooms as a user may have.
     pub rooms_limited: u64,
+    /// Joins refused because the room had as many members as it may have.
+    pub members_limited: u64,
 }

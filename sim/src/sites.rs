@@ -172,6 +172,7 @@ impl World {
             must_catch_up: site.disk.mark() != Mark::Intact,
             log_bytes_max: plan.log_bytes_max,
             user_rooms_max: usize::MAX,
+            room_members_max: u64::MAX,
         };
         let open = |shard| {
             let mut shard = Shard::open(config(shard), site.disk.visible(), at)?;

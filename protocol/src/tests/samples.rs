@@ -438,6 +438,7 @@ fn record(out: &mut Vec<Sample>) {
         last: Some(id()),
         stamp_max: 0x0102_0304_0506_0708,
         requests: 300,
+        members: 300,
     });
     let merge = wire::Merge { vector: Some(vector()), complete: true, room: ROOM, requests: true };
     samples!(out, ShardRow: wire::ShardRow {

@@ -85,6 +85,13 @@ impl Shard {
             self.refuse(tx, &submission, id, (Code::NotPermitted, detail));
             return Ok(());
         }
+        if self.has_too_many_members(tx, &request, &submission.user)? {
+            self.counters.members_limited += 1;
+            let max = self.config.room_members_max;
+            let detail = format!("the room has as many members as it may have, {max} (`room_members_max`)");
+            self.refuse(tx, &submission, id, (Code::NotPermitted, detail));
+            return Ok(());
+        }
         if may_wait && let Some(target) = self.missing_reference(tx, &request)? {
             self.counters.reference_waits += 1;
             let until_ms = tx.now.mono_ms + timers::REFERENCE_WAIT_MS;

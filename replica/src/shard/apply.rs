@@ -252,7 +252,7 @@ impl Shard {
         }
     }
 
-    /// Keeps the user's list of rooms in step with the membership, and tells sessions of a change.
+    /// Keeps the user's list of rooms, and the room's count of members, in step with the membership, and tells sessions of a change.
     pub(super) fn index_member(&mut self, tx: &mut Tx<'_>, room: &RoomId, user: &UserId) -> Result<(), ViewError> {
         let key = Key::UserRoom(user_hash(user), *room);
         let row: Option<wire::ElementRow> = tx.get(&Key::Member(*room, user.clone()))?;
@@ -261,11 +261,15 @@ impl Shard {
         if member == listed {
             return Ok(());
         }
+        let mut head: wire::HeadRow = tx.get(&Key::Head(*room))?.unwrap_or_default();
         if member {
             tx.put_bytes(&key, Bytes::new());
+            head.members += 1;
         } else {
             tx.delete(&key);
+            head.members = head.members.saturating_sub(1);
         }
+        tx.put(&Key::Head(*room), &head);
         self.release.push(Pending::Membership { room: *room, user: user.clone(), member });
         Ok(())
     }

@@ -71,6 +71,21 @@ impl Shard {
         Ok(None)
     }
 
+    /// Whether a request would put its user into a room that has as many members as it may have.
+    pub(super) fn has_too_many_members(
+        &self,
+        tx: &Tx<'_>,
+        request: &Request,
+        user: &UserId,
+    ) -> Result<bool, ViewError> {
+        if !matches!(request.kind, Some(Kind::Join(_))) {
+            return Ok(false);
+        }
+        let head: wire::HeadRow = tx.get(&Key::Head(request.room))?.unwrap_or_default();
+        let is_full = head.members >= self.config.room_members_max;
+        Ok(is_full && tx.get_bytes(&Key::UserRoom(user_hash(user), request.room))?.is_none())
+    }
+
     /// Looks at as many keys as the user has rooms.
     fn has_too_many_rooms(&self, tx: &Tx<'_>, request: &Request, user: &UserId) -> Result<bool, ViewError> {
         if tx.get_bytes(&Key::UserRoom(user_hash(user), request.room))?.is_some() {

@@ -172,7 +172,13 @@ async fn bytes_a_second_and_bytes_in_flight_are_bounded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_of_a_user_and_sizes_are_bounded() {
-    let settings = ["user_rooms_max = 2", "body_bytes_max = 1024", "frame_bytes_max = 131072", "history_page_max = 10"];
+    let settings = [
+        "user_rooms_max = 2",
+        "room_members_max = 2",
+        "body_bytes_max = 1024",
+        "frame_bytes_max = 131072",
+        "history_page_max = 10",
+    ];
     let system = System::start_with(1, false, &settings).await;
     let mut eve = session(&system, "eve", 1).await;
     let mut bob = session(&system, "bob", 1).await;
@@ -193,6 +199,12 @@ async fn rooms_of_a_user_and_sizes_are_bounded() {
     eve.does(bobs, Kind::Leave(wire::Leave {})).await.unwrap();
     eve.does(bobs_other, Kind::Join(wire::Join {})).await.expect("there is room again");
 
+    let mut cat = session(&system, "cat", 1).await;
+    let refused = cat.does(bobs_other, Kind::Join(wire::Join {})).await.unwrap_err();
+    assert_eq!(refused.code, Code::NotPermitted.number());
+    assert!(refused.detail.contains("2 (`room_members_max`)"), "{refused:?}");
+    cat.does(bobs, Kind::Join(wire::Join {})).await.expect("eve has left it");
+
     let large = eve.device.submit(room, message(), &"x".repeat(4_000)).1;
     let refused = eve.ask(large).await.unwrap_err();
     assert_eq!(refused.code, Code::TooLarge.number());
@@ -210,6 +222,7 @@ async fn rooms_of_a_user_and_sizes_are_bounded() {
         assert_eq!(counted(&system, &format!("causeway_limited_{name}")).await, 1.0, "{name}");
     }
     assert_eq!(counted(&system, "causeway_limited_user_rooms").await, 2.0);
+    assert_eq!(counted(&system, "causeway_limited_room_members").await, 1.0);
     system.cluster.stop_all().await.unwrap();
 }
 

@@ -20,6 +20,7 @@ pub const C: SiteId = SiteId(3);
 
 /// Rooms that one user may be in.
 pub const ROOMS_MAX: usize = 100;
+pub const MEMBERS_MAX: u64 = 20;
 /// A time at which everything starts.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 /// Rounds after which a cluster that still talks is stuck.
@@ -100,6 +101,7 @@ impl Cluster {
             must_catch_up,
             log_bytes_max: self.log_bytes_max,
             user_rooms_max: ROOMS_MAX,
+            room_members_max: MEMBERS_MAX,
         };
         let shard = Shard::open(config, &rows, self.now).unwrap();
         let site = Site {

@@ -61,6 +61,7 @@ impl Alone {
             sites: vec![A, B],
             must_catch_up: false,
             user_rooms_max: causeway_protocol::limits::ROOMS_PER_USER_MAX,
+            room_members_max: u64::MAX,
             log_bytes_max: 1 << 20,
         };
         let rows = MemView::default();

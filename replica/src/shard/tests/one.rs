@@ -1,8 +1,10 @@
 //! One site.
 
-use causeway_protocol::{Code, Message, RoomId, Stamp, wire, wire::request::Kind};
+use causeway_protocol::{Code, Message, RoomId, Stamp, UserId, wire, wire::request::Kind};
 
-use super::cluster::{A, B, Cluster, text_body, user};
+use super::cluster::{A, B, Cluster, MEMBERS_MAX, text_body, user};
+use crate::key::Key;
+use crate::view::{Cf, View};
 
 #[test]
 fn nothing_leaves_before_it_is_synced() {
@@ -190,4 +192,38 @@ fn a_restart_continues_under_a_new_incarnation() {
     sites.sync(A);
     let (dot, _) = sites.site(A).acked(&lost).unwrap();
     assert_eq!((dot.origin.incarnation, dot.seq), (2, 1));
+}
+
+#[test]
+fn a_room_lets_in_as_many_as_it_may_have() {
+    let mut sites = Cluster::new(&[A]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    sites.settle();
+    let others: Vec<UserId> = (1..=MEMBERS_MAX).map(|n| user(&format!("user-{n}"))).collect();
+    let (last, fitting) = others.split_last().unwrap();
+    for other in fitting {
+        let joined = sites.join(A, other, room);
+        sites.settle();
+        assert!(sites.site(A).acked(&joined).is_some());
+    }
+    let members = |sites: &mut Cluster| {
+        let row = sites.site(A).rows.get(Cf::Head, &Key::Head(room).encode()).unwrap().unwrap();
+        wire::HeadRow::decode(row).unwrap().members
+    };
+    assert_eq!(members(&mut sites), MEMBERS_MAX);
+    let refused = sites.join(A, last, room);
+    sites.settle();
+    assert_eq!(sites.site(A).refused(&refused), Some(Code::NotPermitted));
+    assert_eq!(sites.site(A).shard.counters().members_limited, 1);
+    // Who is in may join again; and one who leaves makes room.
+    let again = sites.join(A, &fitting[0], room);
+    sites.settle();
+    assert!(sites.site(A).acked(&again).is_some());
+    sites.leave(A, &fitting[0], room);
+    sites.settle();
+    assert_eq!(members(&mut sites), MEMBERS_MAX - 1);
+    let joined = sites.join(A, last, room);
+    sites.settle();
+    assert!(sites.site(A).acked(&joined).is_some());
 }
