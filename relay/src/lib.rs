@@ -13,6 +13,7 @@
 
 mod admin;
 mod api;
+mod certificates;
 pub mod certs;
 pub mod cli;
 mod clock;

@@ -9,6 +9,7 @@ use causeway_protocol::{SiteId, wire};
 use causeway_replica::io::Input;
 use quinn::{Connection, Endpoint, VarInt};
 
+use crate::certificates::Certificates;
 use crate::config::{Config, Peer};
 use crate::core::Core;
 use crate::link_queue::LinkQueue;
@@ -126,12 +127,12 @@ impl Links {
 }
 
 /// Keeps a link to a site with a higher number up, until the relay stops.
-pub async fn dial_forever(core: Arc<Core>, endpoint: Endpoint, config: quinn::ClientConfig, link: Arc<Link>) {
+pub async fn dial_forever(core: Arc<Core>, endpoint: Endpoint, certificates: Arc<Certificates>, link: Arc<Link>) {
     let mut stopping = core.stopping.subscribe();
     let mut backoff = BACKOFF_MIN;
     loop {
         let attempt = async {
-            let connection = dial(&endpoint, &config, &link.peer).await?;
+            let connection = dial(&endpoint, &certificates.peer_client(), &link.peer).await?;
             let began = core.clock.now().mono_ms;
             let ended = serve(&core, &link, connection).await;
             // One that held for a while was a good link: dial again at once.

@@ -86,6 +86,10 @@ definitions! {
     counter sessions_unauthenticated "causeway_sessions_unauthenticated_total" Count
         "Sessions closed for want of a good token: none, a bad one, one that ended, or no hello in time.";
     gauge token_keys "causeway_token_keys" Count "Keys that clients' tokens are checked with; 0 under --dev.";
+    gauge certificate_expires_seconds "causeway_certificate_expires_seconds" Seconds
+        "Time until the site's certificate in use ends; negative: it has ended.";
+    gauge certificates_unusable "causeway_certificates_unusable" Count
+        "1 while `ca`, `cert` and `key` as they are on disk cannot be used, and the ones before them stay in use.";
     counter handshakes_retried "causeway_handshakes_retried_total" Count
         "Connections that had to validate their address by a QUIC Retry first.";
     counter handshakes_busy "causeway_handshakes_busy_total" Count

@@ -15,13 +15,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::core::Core;
 use crate::handshakes::{Handshakes, Verdict};
 use crate::session::close_code;
 use crate::shard_input::{ShardInboxes, ThreadInput};
 use crate::shard_thread::ShardThread;
-use crate::tls::{Identity, Side, TlsError, side_of};
+use crate::tls::{Side, TlsError, side_of};
 use crate::token_bucket::TokenBucket;
 use crate::tokens::{TokenKeys, TokenKeysError};
 use crate::{admin, api, datagrams, link, session, transport};
@@ -98,11 +99,9 @@ impl Relay {
     ///
     /// To be called within a tokio runtime.
     pub async fn start(config: Config) -> Result<RelayHandle, StartError> {
-        let identity = Identity::load(config.site, &config.ca, &config.cert, &config.key)?;
+        let certificates = Arc::new(Certificates::load(&config)?);
         let token_keys = config.tokens.clone().map(TokenKeys::load).transpose()?.map(Arc::new);
-        let server = transport::server_config(&identity, config.presence)?;
-        let peer_client = transport::peer_client_config(&identity, config.presence)?;
-        let endpoint = listen(config.listen, server)?;
+        let endpoint = listen(config.listen, certificates.server())?;
         let listen_error = |reason| StartError::Listen { field: "listen", address: config.listen, reason };
         let listen_address = endpoint.local_addr().map_err(listen_error)?;
         let admin_error = |reason| StartError::Listen { field: "admin_listen", address: config.admin_listen, reason };
@@ -115,7 +114,7 @@ impl Relay {
         };
         let api_address = api_listener.as_ref().map(|(_, address)| *address);
         // Plain HTTP where nobody needs a token.
-        let api_tls = token_keys.as_ref().map(|_| api::tls_acceptor(&identity)).transpose()?;
+        let api_tls = token_keys.as_ref().map(|_| certificates.clone());
 
         // A new one at every start, whatever the store holds: sequence numbers are never issued twice.
         let incarnation =
@@ -147,6 +146,8 @@ impl Relay {
         let mut tasks = JoinSet::new();
         tasks.spawn(admin::serve(core.clone(), admin_listener));
         tasks.spawn(upkeep(core.clone()));
+        core.metrics.certificates_unusable.set(0.0);
+        tasks.spawn(certificates.clone().follow(core.clone(), endpoint.clone()));
         if let (Some(config), Some((listener, _))) = (core.config.api.clone(), api_listener) {
             let api = api::Api::new(core.clone(), config, token_keys.clone());
             tasks.spawn(api::accept(api, listener, api_tls));
@@ -162,7 +163,7 @@ impl Relay {
         tasks.spawn(accept(core.clone(), endpoint.clone()));
         let mut links = JoinSet::new();
         for peer in core.links.all().iter().filter(|link| link.peer.site > core.config.site) {
-            links.spawn(link::dial_forever(core.clone(), endpoint.clone(), peer_client.clone(), peer.clone()));
+            links.spawn(link::dial_forever(core.clone(), endpoint.clone(), certificates.clone(), peer.clone()));
         }
         core.metrics.accepting.set(1.0);
         tracing::info!(

@@ -70,13 +70,13 @@ pub struct Settings {
     /// Threads for network IO [default: half the number of cores]
     #[arg(long, env = "CAUSEWAY_IO_THREADS")]
     pub io_threads: Option<i64>,
-    /// PEM file of the authority that signs the sites' certificates
+    /// PEM file of the authority that signs the sites' certificates; read again when it changes
     #[arg(long, env = "CAUSEWAY_CA")]
     pub ca: Option<PathBuf>,
-    /// PEM file of this site's certificate chain
+    /// PEM file of this site's certificate chain; read again when it changes
     #[arg(long, env = "CAUSEWAY_CERT")]
     pub cert: Option<PathBuf>,
-    /// PEM file of this site's private key
+    /// PEM file of this site's private key; read again when it changes
     #[arg(long, env = "CAUSEWAY_KEY")]
     pub key: Option<PathBuf>,
     /// The other sites, each SITE=NAME@HOST:PORT[,HOST:PORT], separated by ';'

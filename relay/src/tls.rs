@@ -8,6 +8,7 @@ use causeway_protocol::{SiteId, version};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, version::TLS13};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,12 +27,23 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
+    /// The key is another certificate's.
+    #[error("`key` = {key} does not belong to `cert` = {cert}: replace both by one pair")]
+    Mismatch {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
     /// rustls refuses them.
     #[error("certificates cannot be used: {0}")]
     Rustls(String),
     /// This site's own certificate names another site.
-    #[error("`cert` is site {got:?}'s certificate, and `site` is {want}: use that site's certificate")]
+    #[error("`cert` = {path} is {whose}, and `site` is {want}: use that site's certificate",
+        whose = got.map_or("no one site's certificate".to_owned(), |site| format!("site {site}'s certificate")))]
     OwnSite {
+        /// The certificate's file.
+        path: PathBuf,
         /// What the certificate names.
         got: Option<SiteId>,
         /// What is configured.
@@ -53,6 +65,7 @@ pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
+    expires_s: i64,
 }
 
 /// The DNS name in a site's certificate that carries its number.
@@ -80,19 +93,33 @@ pub fn site_of_certificate(der: &[u8]) -> Option<SiteId> {
 }
 
 impl Identity {
-    /// Reads the PEM files; checks that the certificate is the site's.
+    /// Reads the PEM files; checks that the certificate is the site's and the key the certificate's.
     pub fn load(site: SiteId, ca: &Path, cert: &Path, key: &Path) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for root in certificates("ca", ca)? {
             roots.add(root).map_err(|e| file_error("ca", ca, e))?;
         }
         let chain = certificates("cert", cert)?;
-        let got = chain.first().and_then(|der| site_of_certificate(der));
+        let leaf = chain.first().map_or(&[][..], |der| der);
+        let got = site_of_certificate(leaf);
         if got != Some(site) {
-            return Err(TlsError::OwnSite { got, want: site });
+            return Err(TlsError::OwnSite { path: cert.to_owned(), got, want: site });
         }
-        let key = PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("key", key, e))?;
-        Ok(Self { chain, key, roots: roots.into() })
+        let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|e| file_error("cert", cert, e))?;
+        let expires_s = parsed.validity().not_after.timestamp();
+        let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("key", key, e))?;
+        match CertifiedKey::from_der(chain.clone(), secret.clone_key(), &provider()) {
+            Ok(_) => Ok(Self { chain, key: secret, roots: roots.into(), expires_s }),
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                Err(TlsError::Mismatch { cert: cert.to_owned(), key: key.to_owned() })
+            }
+            Err(e) => Err(file_error("key", key, e)),
+        }
+    }
+
+    /// When the site's certificate ends, seconds since the Unix epoch.
+    pub fn expires_s(&self) -> i64 {
+        self.expires_s
     }
 
     /// For the endpoint's server side. Clients show no certificate; a peer without one is refused by

@@ -61,3 +61,12 @@ fn a_site_added_later_is_signed_by_the_same_authority() {
     let identity = load(folder.path(), 2, "site-2").expect("loads");
     assert!(identity.server().is_ok() && identity.peer_client().is_ok());
 }
+
+#[test]
+fn a_key_of_another_certificate_is_named_with_both_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_dev_certs(folder.path(), &[SiteId(1)]).expect("written");
+    std::fs::copy(folder.path().join("client.key"), folder.path().join("site-1.key")).expect("copied");
+    let error = load(folder.path(), 1, "site-1").err().expect("refused").to_string();
+    assert!(error.contains("site-1.key does not belong to") && error.contains("site-1.pem"), "{error}");
+}

@@ -41,7 +41,7 @@ struct Key {
 }
 
 /// What tells one state of the file from another.
-type Version = (u64, Option<SystemTime>);
+pub(crate) type Version = (u64, Option<SystemTime>);
 
 /// Checks tokens by the keys of a file.
 pub struct TokenKeys {
@@ -174,7 +174,7 @@ impl Tokens for TokenKeys {
     }
 }
 
-fn version(path: &Path) -> Option<Version> {
+pub(crate) fn version(path: &Path) -> Option<Version> {
     let file = std::fs::metadata(path).ok()?;
     Some((file.len(), file.modified().ok()))
 }

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::problem::Problem;
 use super::{Api, router};
+use crate::certificates::Certificates;
 use crate::tls::{Identity, TlsError};
 use causeway_protocol::Code;
 
@@ -38,8 +39,8 @@ pub fn tls_acceptor(identity: &Identity) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(identity.https()?)))
 }
 
-/// Takes connections until the relay stops; when it is dropped, they end.
-pub async fn accept(api: Arc<Api>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+/// Takes connections until the relay stops; when it is dropped, they end. Without certificates it is plain HTTP.
+pub async fn accept(api: Arc<Api>, listener: TcpListener, tls: Option<Arc<Certificates>>) {
     let admitted = Arc::new(Semaphore::new(api.config.connections_max));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let (served, refused) = (router(&api), refusing(api.config.connections_max));
@@ -67,7 +68,7 @@ pub async fn accept(api: Arc<Api>, listener: TcpListener, tls: Option<TlsAccepto
                 (permit, refused.clone())
             }
         };
-        let (api, tls) = (api.clone(), tls.clone());
+        let (api, tls) = (api.clone(), tls.as_ref().map(|tls| tls.api()));
         connections.spawn(async move {
             api.core.metrics.api_connections.increment(1.0);
             serve(&api, stream, tls, router).await;
