@@ -486,6 +486,9 @@ fn typing_goes_to_sessions_that_have_the_room_live_and_not_to_who_types() {
     };
     assert_eq!(told(&mut host, typing(room, "bob")), 0, "nobody is there yet");
     host.say_hello(&[]);
+    assert_eq!(told(&mut host, typing(room, "bob")), 0, "the rooms are being looked up");
+    host.read(BYTES);
+    assert!(host.subscribed.contains(&room));
     assert_eq!(told(&mut host, typing(room, "bob")), 0, "the client does not know of the room yet");
     host.read_all();
     assert_eq!(told(&mut host, typing(room, "bob")), 1);
