@@ -178,14 +178,18 @@ impl Shard {
         push: &mut crate::view::Visit<'_>,
     ) -> Result<(), ViewError> {
         let Some(vector) = vector else { return tx.overlay().scan(Cf::Element, from, end, push) };
+        let room_of = |key: &[u8]| key.get(..RoomId::LEN).and_then(|room| RoomId::from_wire(room).ok());
         let mut from = from.clone();
+        // The last page may have ended in the middle of a room of which nothing further is left now.
+        let mut room = room_of(&from);
         loop {
-            let mut room = None;
-            tx.overlay().scan(Cf::Element, &from, end, &mut |key, _| {
-                room = key.get(..RoomId::LEN).and_then(|room| RoomId::from_wire(room).ok());
-                Break(())
-            })?;
-            let Some(room) = room else { return Ok(()) };
+            if room.is_none() {
+                tx.overlay().scan(Cf::Element, &from, end, &mut |key, _| {
+                    room = room_of(key);
+                    Break(())
+                })?;
+            }
+            let Some(room) = room.take() else { return Ok(()) };
             let room_end = prefix_range(&room.0).1;
             let mut full = false;
             let mut visit = |key: &[u8], value: &[u8]| {
