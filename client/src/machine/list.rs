@@ -110,6 +110,8 @@ pub(super) struct Listed {
     last_dot: Option<Dot>,
     unread: u64,
     mentions: u64,
+    /// Of the messages whose edit or redaction is here, and which are newer than the newest here: the newest.
+    early: Option<RequestId>,
     /// The site has been asked to tell anew.
     asked: bool,
 }
@@ -134,6 +136,7 @@ impl Listed {
             last_dot: None,
             unread: 0,
             mentions: 0,
+            early: None,
             asked: false,
         }
     }
@@ -167,6 +170,7 @@ impl Listed {
         if !is_ahead || place(&last) > place(&self.last) {
             (self.last, self.last_dot) = (last, None);
         }
+        self.early = self.early.filter(|early| Some(*early) > place(&self.last));
         self.held.clone_from(&upto);
         self.upto = upto;
         self.marker = Some(marker);
@@ -199,21 +203,24 @@ impl Listed {
         !self.upto.covers(dot)
     }
 
-    /// A request that was delivered, once.
+    /// A request that was delivered, once. Whether what is here may be wrong after it: its newest message has been
+    /// changed by what came before it and is not here, and which pins an unpinning has seen is the site's to say.
     pub(super) fn note(
         &mut self,
         me: &str,
         dot: Dot,
         id: RequestId,
         (by, request, body): (&str, &wire::Request, Option<&Bytes>),
-    ) {
+    ) -> bool {
         self.held.raise(dot);
+        let mut may_be_wrong = false;
+        let newest = self.last.as_ref().map(|last| last.id);
         match &request.kind {
             Some(Kind::Message(message)) => {
-                let is_newest = self.last.as_ref().is_none_or(|last| id > last.id);
-                if is_newest && !self.upto.covers(&dot) {
+                if Some(id) > newest && !self.upto.covers(&dot) {
                     self.last = Some(Preview::of_body(id, by, body, None));
                     self.last_dot = Some(dot);
+                    may_be_wrong = self.early >= Some(id);
                 }
                 let is_read = self.marker.as_ref().is_none_or(|marker| marker.covers(&dot));
                 if by != me && !is_read && !self.upto.covers(&dot) && self.unread < limits::UNREAD_MAX {
@@ -223,6 +230,7 @@ impl Listed {
             }
             Some(Kind::Edit(edit)) => {
                 let target = edit.target.as_ref().map(RequestId::from_wire);
+                self.early = self.early.max(target.filter(|target| Some(*target) > newest));
                 if let Some(last) = self.last.as_mut().filter(|last| Some(last.id) == target && last.user == by)
                     && last.edit.is_none_or(|shown| id > shown)
                     && !last.body_gone
@@ -233,6 +241,7 @@ impl Listed {
             }
             Some(Kind::Redact(redact)) => {
                 let target = redact.target.as_ref().map(RequestId::from_wire);
+                self.early = self.early.max(target.filter(|target| Some(*target) > newest));
                 let author = if redact.author.is_empty() { by } else { redact.author.as_str() };
                 if let Some(last) = self.last.as_mut().filter(|last| Some(last.id) == target && last.user == author) {
                     let by = last.user.clone();
@@ -247,8 +256,10 @@ impl Listed {
                 set.open.iter().for_each(|open| self.open.set(*open, id));
                 set.writers.iter().for_each(|writers| self.writers.set(*writers, id));
             }
+            Some(Kind::Pin(_) | Kind::Unpin(_)) => may_be_wrong = true,
             _ => {}
         }
+        may_be_wrong
     }
 
     pub(super) fn view(&self, room: RoomId, home: Option<LinkId>) -> RoomView {

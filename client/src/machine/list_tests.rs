@@ -31,10 +31,11 @@ fn listed(seq: u64, last: u64) -> Listed {
     listed
 }
 
-fn note(listed: &mut Listed, seq: u64, place: u64, by: &str, kind: Kind, text: &str) {
+/// Whether the list may be wrong after it.
+fn note(listed: &mut Listed, seq: u64, place: u64, by: &str, kind: Kind, text: &str) -> bool {
     let request = wire::Request { id: Some(id(place).to_wire()), kind: Some(kind), ..Default::default() };
     let body = wire::Body { content: Bytes::from(text.to_owned()), ..Default::default() };
-    listed.note(ME, dot(seq), id(place), (by, &request, Some(&body.encode_to_vec().into())));
+    listed.note(ME, dot(seq), id(place), (by, &request, Some(&body.encode_to_vec().into())))
 }
 
 fn message(mentions: &[&str]) -> Kind {
@@ -103,6 +104,33 @@ fn the_preview_follows_the_authors_edits_and_the_redaction() {
     note(&mut room, 12, 26, "bob", edit(10), "too late");
     assert!(view(&room).last.unwrap().body_gone);
     assert_eq!(shown(&room), (id(10), Bytes::new()));
+}
+
+#[test]
+fn a_message_whose_edit_or_redaction_came_first_is_the_sites_to_tell() {
+    let edit = Kind::Edit(wire::Edit { target: Some(id(20).to_wire()) });
+    let redact = Kind::Redact(wire::Redact { target: Some(id(20).to_wire()), ..Default::default() });
+    let of = |last: u64| {
+        let last = wire::Preview { id: Some(id(last).to_wire()), ..Default::default() };
+        wire::RoomSummary { last: Some(last), ..Default::default() }
+    };
+    for change in [edit, redact] {
+        let mut room = listed(5, 10);
+        assert!(!note(&mut room, 6, 14, "bob", message(&[]), "nothing is early"));
+        assert!(!note(&mut room, 7, 23, "bob", change.clone(), "early"));
+        assert!(!note(&mut room, 8, 13, "bob", message(&[]), "not the newest"));
+        room.summarise(&of(14), upto(8), Vector::new());
+        assert!(note(&mut room, 9, 20, "bob", message(&[]), "changed before it came"));
+        room.summarise(&of(20), upto(9), Vector::new());
+        assert!(!note(&mut room, 10, 30, "bob", message(&[]), "the site has told"));
+        assert!(!note(&mut room, 11, 31, "bob", change.clone(), "late"));
+        assert!(!note(&mut room, 12, 32, "bob", message(&[]), "nothing is early"));
+        // A newer one takes its place.
+        let mut room = listed(5, 10);
+        note(&mut room, 6, 23, "bob", change, "early");
+        assert!(!note(&mut room, 7, 21, "bob", message(&[]), "newer"));
+        assert!(!note(&mut room, 8, 20, "bob", message(&[]), "not the newest"));
+    }
 }
 
 #[test]

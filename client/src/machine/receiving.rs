@@ -2,7 +2,6 @@
 
 use causeway_protocol::{DecodeError, Dot, RequestId, RoomId, Vector, limits, wire};
 use prost::Message;
-use wire::request::Kind;
 
 use super::Machine;
 use super::io::{Change, Covers, Delivery, Item, LinkId, Now, Output, Position};
@@ -113,13 +112,12 @@ impl Machine {
         }
         let covers = if entry.in_page { Covers::Page(id) } else { Covers::Dot(dot, id) };
         if let Some(listed) = &mut entry.listed {
-            if !shown {
-                listed.note(self.config.user.as_str(), dot, id, (&event.user, &request, event.body.as_ref()));
-            }
-            // Of what was shown before, and of what a revocation hides, nobody knows here whether it is counted; nor which
-            // pins an unpinning has seen.
-            let is_pin = matches!(request.kind, Some(Kind::Pin(_) | Kind::Unpin(_)));
-            if (past.is_some() || is_pin || (shown && listed.is_unsure_of(&dot))) && listed.asks() {
+            // Of what was shown before, and of what a revocation hides, nobody knows here whether it is counted.
+            let is_wrong = match shown {
+                true => listed.is_unsure_of(&dot),
+                false => listed.note(self.config.user.as_str(), dot, id, (&event.user, &request, event.body.as_ref())),
+            };
+            if (past.is_some() || is_wrong) && listed.asks() {
                 let ask = wire::MarkRead { room: room.to_wire(), vector: None };
                 self.put(link, wire::client_frame::Frame::MarkRead(ask));
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use causeway_client::machine::RoomView;
 use causeway_protocol::wire::request::Kind;
-use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, Vector, limits, preview, wire};
+use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, UserId, Vector, limits, preview, wire};
 use causeway_replica::key::{Key, Register};
 use causeway_replica::view::{Cf, View};
 
@@ -84,7 +84,19 @@ fn wrong_room(view: &RoomView, room: &Room, reader: &Reader<'_>) -> Result<Optio
         let body = edit.map_or(&message.body, |(_, edit)| &edit.body);
         let body = body.as_ref().map(|body| wire::Body::decode(body.clone()).unwrap_or_default());
         let content = preview(&body.as_ref().map(|body| body.content.clone()).unwrap_or_default());
-        if (told.body_gone, &told.content) != (body.is_none(), &content) || told.user != message.user {
+        // So do an edit and a redaction that were lost so.
+        let is_redacted_still = || {
+            let user = UserId::new(&told.user).ok();
+            user.and_then(|user| reader.sends.redactions_of(view.room, *id, &user))
+                .is_some_and(|by| by.iter().all(knows))
+        };
+        let is_as_lost = match told.edit {
+            _ if told.body_gone => body.is_some() && !is_redacted_still(),
+            Some(shown) => edit.is_none_or(|((_, edit), _)| *edit < shown) && !knows(&shown),
+            None => false,
+        };
+        let is_same = (told.body_gone, &told.content) == (body.is_none(), &content) || is_as_lost;
+        if !is_same || told.user != message.user {
             return Ok(Some(format!("its newest message is {:?} {content:?}, not {told:?}", message.user)));
         }
     }

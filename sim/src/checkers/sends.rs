@@ -50,8 +50,8 @@ pub struct Sends {
     waiting: BTreeMap<(SiteId, SessionId, RequestId), Vec<Micros>>,
     rooms: BTreeMap<(SiteId, SessionId, RequestId), RoomId>,
     acked_by: BTreeMap<(RoomId, RequestId), Vec<SiteId>>,
-    /// Room, message and author of every redaction sent.
-    redactions: BTreeSet<(RoomId, RequestId, UserId)>,
+    /// Room, message and author of every redaction sent, with the redactions.
+    redactions: BTreeMap<(RoomId, RequestId, UserId), BTreeSet<RequestId>>,
     /// What a site held before the write that a refusal came with.
     before: BTreeMap<(SiteId, SessionId, RequestId), Held>,
     /// Members whose rows were written since.
@@ -75,14 +75,15 @@ impl Sends {
     /// A client puts a request on the wire, or into its outbox. Its bytes never change.
     pub fn sent(&mut self, client: (usize, u64, &UserId), request: &Bytes, body: Option<&Bytes>) -> Verdict {
         let decoded = wire::Request::decode(request.clone()).ok();
-        if let Some((room, Some(Kind::Redact(redact)))) =
-            decoded.as_ref().map(|r| (RoomId::from_wire(&r.room), &r.kind))
-        {
-            let target = redact.target.as_ref().map(RequestId::from_wire);
+        let place =
+            |r: &wire::Request| Some((RoomId::from_wire(&r.room).ok()?, r.id.as_ref().map(RequestId::from_wire)?));
+        let place = decoded.as_ref().and_then(place);
+        if let (Some((room, id)), Some(Kind::Redact(redact))) = (place, decoded.and_then(|r| r.kind)) {
             let author = UserId::new(&redact.author).unwrap_or_else(|_| client.2.clone());
-            self.redactions.extend(room.ok().zip(target).map(|(room, target)| (room, target, author)));
+            if let Some(target) = redact.target.as_ref().map(RequestId::from_wire) {
+                self.redactions.entry((room, target, author)).or_default().insert(id);
+            }
         }
-        let place = decoded.and_then(|r| Some((RoomId::from_wire(&r.room).ok()?, RequestId::from_wire(&r.id?))));
         let Some((room, id)) = place else { return broken("sent once, never rewritten", "no id or room".into()) };
         let known = self.sent.entry((room, id)).or_insert_with(|| Sent {
             client: client.0,
@@ -116,9 +117,14 @@ impl Sends {
         self.sent.iter()
     }
 
+    /// The redactions of a user's message.
+    pub fn redactions_of(&self, room: RoomId, message: RequestId, user: &UserId) -> Option<&BTreeSet<RequestId>> {
+        self.redactions.get(&(room, message, user.clone()))
+    }
+
     /// Whether a body may be gone: somebody has sent a redaction of what it belongs to.
     fn may_be_gone(&self, room: RoomId, request: &wire::Request, user: &UserId) -> bool {
-        subject(request).is_some_and(|subject| self.redactions.contains(&(room, subject, user.clone())))
+        subject(request).is_some_and(|subject| self.redactions_of(room, subject, user).is_some())
     }
 
     /// "every read id was sent, with the same body hash": here with the same bytes.
