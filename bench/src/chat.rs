@@ -83,6 +83,7 @@ pub fn event_frame() -> wire::EventFrame {
         request: message.request,
         body: message.body,
         past: None,
+        deadline_ms: 0,
     };
     wire::EventFrame { frame: Some(wire::event_frame::Frame::Event(event)) }
 }

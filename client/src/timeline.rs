@@ -107,6 +107,9 @@ impl Entry {
         if self.redacted_by.contains(&message.user) {
             return Content::Gone;
         }
+        if message.body_gone && message.expires_ms.is_some() {
+            return Content::Gone;
+        }
         match self.edits.values().rev().find(|edit| edit.user == message.user) {
             Some(edit) if edit.gone => Content::Gone,
             Some(Edit { content_type, content, .. }) => Content::Text { content_type, content, edited: true },
@@ -116,6 +119,18 @@ impl Entry {
                 Content::Text { content_type, content, edited: false }
             }
         }
+    }
+
+    /// Whether the content went just now.
+    fn expire(&mut self, now_ms: u64) -> bool {
+        let is_due = |message: &&mut Message| message.expires_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        let Some(message) = self.message.as_mut().filter(is_due) else { return false };
+        let went = !message.body_gone;
+        (message.body_gone, message.content_type, message.content) = (true, String::new(), Bytes::new());
+        for edit in self.edits.values_mut() {
+            (edit.gone, edit.content_type, edit.content) = (true, String::new(), Bytes::new());
+        }
+        went
     }
 
     /// Symbols with the users who reacted with them. Where two devices of one user add and take back at the same time,
@@ -189,6 +204,13 @@ impl Timeline {
             self.entries.pop_first();
         }
         Some(place)
+    }
+
+    /// Lets contents go whose time has come, by a clock, ms since the Unix epoch; the places that look different now. No
+    /// event tells of it: call this as often as the screen is drawn.
+    pub fn expire(&mut self, now_ms: u64) -> Vec<RequestId> {
+        let expired = self.entries.iter_mut().filter_map(|(id, entry)| entry.expire(now_ms).then_some(*id));
+        expired.collect()
     }
 
     fn change(&mut self, change: &Change) -> Option<RequestId> {

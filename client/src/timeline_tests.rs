@@ -28,7 +28,7 @@ fn event(n: u64, user: &str, kind: Kind, text: Option<&str>) -> Event {
     let request = request.encode_to_vec().into();
     let body = body.map(|body| body.encode_to_vec().into());
     let room = Bytes::from_static(&[1; 16]);
-    of_history(wire::Event { room, dot: None, user: user.into(), request, body, past: None }).expect("an event")
+    of_history(wire::Event { room, user: user.into(), request, body, ..Default::default() }).expect("an event")
 }
 
 fn message(n: u64, user: &str, text: &str) -> Event {
@@ -92,6 +92,28 @@ fn a_redaction_by_the_author_wins_over_every_edit() {
 }
 
 #[test]
+fn a_message_goes_at_its_time_with_its_edits_and_nothing_else_does() {
+    let until = |n: u64, text: &str, at_ms: u64| {
+        let mut event = message(n, "ann", text);
+        if let Event::Message(message) = &mut event {
+            message.expires_ms = Some(at_ms);
+        }
+        event
+    };
+    let mut timeline = of(&[until(1, "soon", 500), until(2, "later", 600), message(3, "ann", "for good")]);
+    timeline.see(&edit(4, "ann", 1, Some("very soon")));
+    assert_eq!(timeline.expire(499), []);
+    assert_eq!(shown(&timeline, 1), Some(("very soon".into(), true)));
+    assert_eq!(timeline.expire(500), [id(1)]);
+    assert_eq!(timeline.expire(500), [], "told once");
+    assert_eq!([1, 2, 3].map(|n| text(&timeline, n)), ["(gone)", "later", "for good"]);
+    // What comes again, from a site or a page of history that still had it, does not bring it back.
+    timeline.see(&edit(4, "ann", 1, Some("very soon")));
+    assert_eq!(text(&timeline, 1), "(gone)");
+    assert_eq!(timeline.expire(600), [id(2)]);
+}
+
+#[test]
 fn what_is_not_here_has_a_place_that_fills_in() {
     let reply = event(
         5,
@@ -152,7 +174,7 @@ fn live(n: u64, user: &str, kind: Kind, past: Option<Vector>) -> Event {
     let request = wire::Request { id: Some(id(n).to_wire()), kind: Some(kind), ..Default::default() };
     of_delivery(Delivery {
         position: Position { room, covers: Covers::Dot(dot(n), id(n)) },
-        item: Item::Request { id: id(n), user: user.into(), request, body, past },
+        item: Item::Request { id: id(n), user: user.into(), request, body, deadline_ms: 0, past },
     })
 }
 

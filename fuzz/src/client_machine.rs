@@ -203,6 +203,7 @@ impl Run {
                 salt: [1; 16],
                 reply_to: Some(target),
                 mentions: Vec::new(),
+                lifetime_ms: 0,
             },
         })
     }
@@ -298,7 +299,15 @@ impl Run {
                 let past = if u.ratio(1, 8)? { Some(self.forge.vector(u, &held, own())?) } else { None };
                 let request = if u.ratio(1, 16)? { some_bytes(u)? } else { request };
                 let room = if u.ratio(1, 16)? { Bytes::new() } else { room };
-                Event::Event(wire::Event { room, dot, user: user.to_string(), request, body, past })
+                Event::Event(wire::Event {
+                    room,
+                    dot,
+                    user: user.to_string(),
+                    request,
+                    body,
+                    past,
+                    deadline_ms: u.arbitrary::<u8>()?.into(),
+                })
             }
         })
     }

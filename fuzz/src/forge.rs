@@ -148,7 +148,11 @@ impl Forge {
             3 | 4 => Kind::Join(wire::Join {}),
             5 => Kind::Leave(wire::Leave {}),
             6 => Kind::Invite(wire::Invite { user }),
-            7..10 => Kind::Message(wire::Message { reply_to: target.filter(|_| flag), mentions: Vec::new() }),
+            7..10 => Kind::Message(wire::Message {
+                reply_to: target.filter(|_| flag),
+                lifetime_ms: u64::from(u.arbitrary::<u16>()?),
+                ..Default::default()
+            }),
             10 => Kind::Edit(wire::Edit { target: target.filter(|_| !flag) }),
             11 => Kind::Redact(wire::Redact { target, author: if flag { user } else { String::new() } }),
             12 => Kind::React(wire::React { target, symbol: if flag { text(u)? } else { "+".into() } }),
@@ -163,6 +167,7 @@ impl Forge {
                 avatar: None,
                 open: Some(flag),
                 writers: Some(u.arbitrary::<u8>()?.into()),
+                retention_ms: Some(u.arbitrary::<u16>()?.into()),
             }),
             21 => Kind::Pin(wire::Pin { target }),
             22 => Kind::Unpin(wire::Unpin { target }),
@@ -220,6 +225,7 @@ impl Forge {
             aware: Vec::new(),
             past: None,
             rank: 0,
+            deadline_ms: u.int_in_range(0..=2)? * (EPOCH_MS + 2_000),
         };
         let changes: u16 = u.arbitrary()?;
         let changed = |bit: u32| changes >> bit & 1 == 1;

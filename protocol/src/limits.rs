@@ -14,6 +14,10 @@ pub const USER_BYTES_MAX: usize = 128;
 pub const NAME_BYTES_MAX: usize = 512;
 /// A room's topic, bytes of UTF-8.
 pub const TOPIC_BYTES_MAX: usize = 2_048;
+/// How long a body that does not stay is kept at least, ms.
+pub const LIFETIME_MS_MIN: u64 = 1_000;
+/// How long at most, ms: ten years.
+pub const LIFETIME_MS_MAX: u64 = 3_652 * 86_400_000;
 /// Pinned messages that a site accepts in one room.
 pub const PINS_PER_ROOM_MAX: usize = 50;
 /// A reaction's symbol, bytes of UTF-8.

@@ -219,6 +219,8 @@ pub struct Counters {
     pub truncated: u64,
     /// Bodies taken away by redactions.
     pub bodies_purged: u64,
+    /// Bodies whose time has come.
+    pub bodies_expired: u64,
     /// Acceptances hidden by a revocation that came after them.
     pub hidden: u64,
     /// Joins and new rooms refused because the user has as many rooms as a user may have.

@@ -24,11 +24,14 @@ pub enum Register {
     Open = 5,
     /// The least role that writes messages, its number in one byte.
     Writers = 6,
+    /// How long bodies of messages accepted from now on are kept, ms, 8 bytes; 0: for good.
+    Retention = 7,
 }
 
 impl Register {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Name, Self::Policy, Self::Topic, Self::Avatar, Self::Open, Self::Writers];
+    pub const ALL: [Self; 7] =
+        [Self::Name, Self::Policy, Self::Topic, Self::Avatar, Self::Open, Self::Writers, Self::Retention];
 }
 
 /// What a room is: from its create request, and as its profile was changed since.
@@ -67,10 +70,9 @@ impl Policy {
         Self { open: value.map_or(self.open, |value| value.first().is_some_and(|byte| *byte != 0)), ..self }
     }
 
-    /// With the value of [`Register::Writers`], if it was written. What no role's number is leaves it to owners.
+    /// With the value of [`Register::Writers`], if it was written.
     pub fn with_writers(self, value: Option<&[u8]>) -> Self {
-        let role = |value: &[u8]| value.first().and_then(|byte| Role::from_number(u32::from(*byte)));
-        Self { writers: value.map_or(self.writers, |value| role(value).unwrap_or(Role::Owner)), ..self }
+        Self { writers: value.map_or(self.writers, writers_of), ..self }
     }
 
     /// A direct room's register: the byte, and the two users in their order with a zero byte, which no name has, between.
@@ -89,6 +91,16 @@ impl Policy {
         let (first, second) = std::str::from_utf8(names).ok()?.split_once('\0')?;
         Some((UserId::new(first).ok()?, UserId::new(second).ok()?))
     }
+}
+
+/// The least role that writes messages, of its register's value. What no role's number is leaves it to owners.
+pub fn writers_of(value: &[u8]) -> Role {
+    value.first().and_then(|byte| Role::from_number(u32::from(*byte))).unwrap_or(Role::Owner)
+}
+
+/// How long bodies are kept, of its register's value, ms; 0: for good.
+pub fn retention_of(value: &[u8]) -> u64 {
+    value.try_into().map(u64::from_be_bytes).unwrap_or(0)
 }
 
 /// A row's key.
@@ -132,6 +144,8 @@ pub enum Key {
     Origin(ShardId, Origin),
     /// `meta`, tag 4: bodies that go once their redaction is durable: room, message, redacting user -> empty.
     Purge(ShardId, RoomId, RequestId, UserId),
+    /// `meta`, tag 5: when the body of a request goes, ms since the Unix epoch -> empty. Derived from `Request` rows.
+    Deadline(ShardId, u64, RoomId, RequestId),
     /// `local`, tag 1 -> `IdentityRow`.
     Identity,
     /// `local`, tag 3: a row of a snapshot that is still arriving or being merged -> the row's value.
@@ -155,6 +169,7 @@ mod tag {
     pub const BUCKET: u8 = 2;
     pub const ORIGIN: u8 = 3;
     pub const PURGE: u8 = 4;
+    pub const DEADLINE: u8 = 5;
 
     pub const IDENTITY: u8 = 1;
     pub const STAGED: u8 = 3;
@@ -182,7 +197,7 @@ impl Key {
             | Key::Pin(..) => Cf::Element,
             Key::Head(_) | Key::UserRoom(..) | Key::RoleHolder(..) => Cf::Head,
             Key::Read(..) => Cf::Read,
-            Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) | Key::Purge(..) => Cf::Meta,
+            Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) | Key::Purge(..) | Key::Deadline(..) => Cf::Meta,
             Key::Identity | Key::Staged(..) => Cf::Local,
         }
     }
@@ -269,6 +284,13 @@ impl Key {
                 out.put_slice(&target.to_bytes());
                 out.put_slice(user.as_str().as_bytes());
             }
+            Key::Deadline(shard, deadline_ms, room, id) => {
+                out.put_u16(shard.0);
+                out.put_u8(tag::DEADLINE);
+                out.put_u64(*deadline_ms);
+                out.put_slice(&room.0);
+                out.put_slice(&id.to_bytes());
+            }
             Key::Identity => out.put_u8(tag::IDENTITY),
             Key::Staged(shard, cf, key) => {
                 out.put_u8(tag::STAGED);
@@ -354,6 +376,14 @@ impl Key {
                         let (room, rest) = split_room(rest)?;
                         let (target, rest) = split_id(rest)?;
                         Key::Purge(shard, room, target, user(rest)?)
+                    }
+                    [tag::DEADLINE, rest @ ..] => {
+                        let (deadline_ms, rest) = rest.split_first_chunk::<8>()?;
+                        let (room, rest) = split_room(rest)?;
+                        match split_id(rest)? {
+                            (id, []) => Key::Deadline(shard, u64::from_be_bytes(*deadline_ms), room, id),
+                            _ => return None,
+                        }
                     }
                     _ => return None,
                 }
@@ -460,6 +490,13 @@ pub fn origins_range(shard: ShardId) -> (Bytes, Bytes) {
 pub fn purges_range(shard: ShardId) -> (Bytes, Bytes) {
     let mut prefix = shard.0.to_be_bytes().to_vec();
     prefix.push(tag::PURGE);
+    prefix_range(&prefix)
+}
+
+/// All bodies of a shard that will go, by when.
+pub fn deadlines_range(shard: ShardId) -> (Bytes, Bytes) {
+    let mut prefix = shard.0.to_be_bytes().to_vec();
+    prefix.push(tag::DEADLINE);
     prefix_range(&prefix)
 }
 

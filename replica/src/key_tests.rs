@@ -32,6 +32,7 @@ fn keys_have_these_bytes_for_good() {
         (Key::Register(room, Register::Avatar), Cf::Element, format!("{ab}0304")),
         (Key::Register(room, Register::Open), Cf::Element, format!("{ab}0305")),
         (Key::Register(room, Register::Writers), Cf::Element, format!("{ab}0306")),
+        (Key::Register(room, Register::Retention), Cf::Element, format!("{ab}0307")),
         (Key::Reaction(room, id, "+1".into(), ann.clone()), Cf::Element, format!("{ab}04{place}2b3100616e6e")),
         (Key::Edit(room, id, later, ann.clone()), Cf::Element, format!("{ab}05{place}{}616e6e", "33".repeat(16))),
         (Key::Redaction(room, id, ann.clone()), Cf::Element, format!("{ab}06{place}616e6e")),
@@ -44,6 +45,7 @@ fn keys_have_these_bytes_for_good() {
         (Key::Bucket(ShardId(0x99), 0x0a0b), Cf::Meta, "0099020a0b".into()),
         (Key::Origin(ShardId(0x99), dot.origin), Cf::Meta, format!("009903{origin}")),
         (Key::Purge(ShardId(0x99), room, id, ann), Cf::Meta, format!("009904{ab}{place}616e6e")),
+        (Key::Deadline(ShardId(0x99), 0x0506, room, id), Cf::Meta, format!("0099050000000000000506{ab}{place}")),
         (Key::Identity, Cf::Local, "01".into()),
         (Key::Staged(ShardId(0x99), Cf::Request, Bytes::from_static(b"key")), Cf::Local, "030099026b6579".into()),
     ];

@@ -165,6 +165,9 @@ pub fn check_content(user: &UserId, request: &Request, body: Option<&Bytes>) -> 
             if message.mentions.len() > limits::MENTIONS_MAX || !once {
                 return malformed("mentions must be at most 16 users, each once, sorted");
             }
+            if !is_lifetime(message.lifetime_ms) {
+                return malformed("lifetime_ms must be 0 (as the room), or from 1,000 to 315,532,800,000 (ten years)");
+            }
             if message.mentions.iter().any(|user| UserId::new(user).is_err()) {
                 return malformed("mentions must have 1 to 128 bytes each and no control characters");
             }
@@ -215,11 +218,18 @@ fn check_profile(set: &wire::SetProfile) -> Result<(), (Code, String)> {
     if !fits(&set.avatar, limits::NAME_BYTES_MAX) {
         return malformed("avatar must have at most 512 bytes and no control characters");
     }
+    if set.retention_ms.is_some_and(|ms| !is_lifetime(ms)) {
+        return malformed("retention_ms must be 0 (for good), or from 1,000 to 315,532,800,000 (ten years)");
+    }
     let writers = set.writers.map(Role::from_number);
     if writers.is_some_and(|role| role.is_none_or(|role| role < Role::Member)) {
         return malformed("writers must be 2 (member) to 5 (owner)");
     }
     Ok(())
+}
+
+fn is_lifetime(ms: u64) -> bool {
+    ms == 0 || (limits::LIFETIME_MS_MIN..=limits::LIFETIME_MS_MAX).contains(&ms)
 }
 
 fn check_body(hash: Hash16, bytes: &Bytes) -> Result<(), (Code, String)> {
@@ -274,6 +284,8 @@ pub struct Op {
     pub past: Option<Vector>,
     /// A given role's: the giver's role.
     pub rank: u32,
+    /// A message's or an edit's: when its body goes, ms since the Unix epoch; 0: never.
+    pub deadline_ms: u64,
 }
 
 impl Op {
@@ -313,6 +325,7 @@ impl Op {
             aware: w.aware.iter().map(RequestId::from_wire).collect(),
             past: w.past.as_ref().map(Vector::from_wire).transpose()?,
             rank: w.rank,
+            deadline_ms: w.deadline_ms,
             header,
             body,
         })
@@ -355,6 +368,8 @@ pub struct NewOp<'a> {
     pub past: Option<Vector>,
     /// As [`Op::rank`].
     pub rank: u32,
+    /// As [`Op::deadline_ms`].
+    pub deadline_ms: u64,
     /// The body.
     pub body: Option<Bytes>,
 }
@@ -376,6 +391,7 @@ impl NewOp<'_> {
             aware: self.aware.iter().map(|id| id.to_wire()).collect(),
             past: self.past.as_ref().map(Vector::to_wire),
             rank: self.rank,
+            deadline_ms: self.deadline_ms,
         };
         Op {
             header: header.encode_to_vec().into(),
@@ -391,6 +407,7 @@ impl NewOp<'_> {
             aware: self.aware,
             past: self.past,
             rank: self.rank,
+            deadline_ms: self.deadline_ms,
         }
     }
 }

@@ -90,13 +90,14 @@ fn an_op_survives_its_wire_form_and_loses_a_body_that_is_not_its_own() {
         aware: vec![RequestId::MIN],
         past: Some(Vector::from_iter([dot])),
         rank: 4,
+        deadline_ms: 88,
         body: Some(text),
     }
     .seal();
     let w = op.to_wire();
     let back = Op::decode(ShardId(3), w.header.clone(), w.body.clone()).unwrap();
     assert_eq!((back.dot, back.stamp, back.prev, back.body), (dot, op.stamp, op.prev, op.body.clone()));
-    assert_eq!((back.aware, back.past, back.rank), (op.aware.clone(), op.past.clone(), 4));
+    assert_eq!((back.aware, back.past, back.rank, back.deadline_ms), (op.aware.clone(), op.past.clone(), 4, 88));
     assert_eq!(Op::decode(ShardId(3), w.header.clone(), Some(body(4))).unwrap().body, None);
     assert!(Op::decode(ShardId(4), w.header, None).is_err(), "another shard's");
 }

@@ -9,7 +9,7 @@ fn required(kind: &Kind, Policy { channel, direct, writers, .. }: Policy) -> Rol
     match kind {
         Kind::Message(_) => writers.max(Role::Member),
         Kind::Edit(_) | Kind::React(_) => Role::Member,
-        Kind::SetProfile(set) if set.open.is_some() || set.writers.is_some() => Role::Admin,
+        Kind::SetProfile(set) if sets_rules(set) && !direct => Role::Admin,
         Kind::Invite(_) | Kind::SetName(_) | Kind::SetProfile(_) if channel => Role::Moderator,
         Kind::Invite(_) | Kind::SetName(_) | Kind::SetProfile(_) => Role::Member,
         Kind::Pin(_) | Kind::Unpin(_) if direct => Role::Member,
@@ -21,16 +21,17 @@ fn required(kind: &Kind, Policy { channel, direct, writers, .. }: Policy) -> Rol
     }
 }
 
+/// Whether it changes more than how a room shows itself.
+fn sets_rules(set: &wire::SetProfile) -> bool {
+    set.open.is_some() || set.writers.is_some() || set.retention_ms.is_some()
+}
+
 /// Whether a direct room does without it.
 fn is_of_groups(kind: &Kind) -> bool {
     match kind {
-        Kind::Invite(_)
-        | Kind::SetName(_)
-        | Kind::SetProfile(_)
-        | Kind::SetRole(_)
-        | Kind::Kick(_)
-        | Kind::Ban(_)
-        | Kind::LiftBan(_) => true,
+        Kind::Invite(_) | Kind::SetName(_) | Kind::SetRole(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) => true,
+        // Both say how long it keeps bodies, and nothing else.
+        Kind::SetProfile(set) => *set != wire::SetProfile { retention_ms: set.retention_ms, ..Default::default() },
         Kind::Redact(redact) => !redact.author.is_empty(),
         Kind::Create(_)
         | Kind::Join(_)

@@ -386,7 +386,7 @@ impl World {
         self.trace.note(self.queue.now(), "shown", &[number as u64], || {
             format!("client {number} {:?} {}", delivery.position, item_name(&delivery.item))
         });
-        if let Item::Request { id, user, request, body, .. } = &delivery.item {
+        if let Item::Request { id, user, request, body, deadline_ms, .. } = &delivery.item {
             let event = wire::Event {
                 room: delivery.position.room.to_wire(),
                 dot: None,
@@ -394,6 +394,7 @@ impl World {
                 request: request.encode_to_vec().into(),
                 body: body.clone(),
                 past: None,
+                deadline_ms: *deadline_ms,
             };
             let (room, sent) = self.checks.sends.is_as_sent("a delivery", &event)?;
             if sent != *id || room != delivery.position.room {

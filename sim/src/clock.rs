@@ -17,7 +17,12 @@ pub struct Clock {
     since: Micros,
     /// The monotonic clock starts anew with the machine.
     booted: Micros,
+    /// When it was last set, and how far it was behind at worst in the time before.
+    set: Option<(Micros, i64)>,
 }
+
+/// Everybody has looked at the wall clock anew for sure.
+const HEEDED: Micros = 6_000 * MS;
 
 impl Clock {
     /// A clock with an offset and a drift.
@@ -48,13 +53,30 @@ impl Clock {
     }
 
     /// The wall clock jumps.
-    pub fn jump(&mut self, by_ms: i64) {
+    pub fn jump(&mut self, at: Micros, by_ms: i64) {
+        self.note_set(at);
         self.offset_ms += by_ms;
     }
 
     /// Somebody sets it right.
-    pub fn heal(&mut self) {
+    pub fn heal(&mut self, at: Micros) {
+        self.note_set(at);
         (self.offset_ms, self.drift_ppm) = (0, 0);
+    }
+
+    fn note_set(&mut self, at: Micros) {
+        self.set = Some((at, self.behind_ms(at)));
+    }
+
+    /// The least error of late, ms: of now, or of before it was set.
+    fn behind_ms(&self, at: Micros) -> i64 {
+        let before = self.set.filter(|(set, _)| at - set < HEEDED).map_or(0, |(_, behind)| behind);
+        self.error_ms(at).min(before)
+    }
+
+    /// A moment that everybody at this place knows to be past: a clock that is set forward is not looked at at once.
+    pub fn heeded_ms(&self, at: Micros) -> u64 {
+        (EPOCH_MS + at / MS).saturating_add_signed(self.behind_ms(at))
     }
 
     /// The machine starts again.

@@ -178,6 +178,7 @@ impl World {
             return Ok(());
         }
         process.accepting = accepting;
+        process.accepting_since = now;
         let sessions: Vec<SessionId> = process.sessions.keys().copied().collect();
         self.trace.note(now, "clock", &[id.0.into(), accepting.into()], || format!("site {id} accepts: {accepting}"));
         self.tell_shards(id, &Input::Accepting(accepting));

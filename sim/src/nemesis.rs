@@ -184,7 +184,7 @@ impl World {
                 let by = rng.within(0, 2 * most) as i64 - most as i64;
                 self.coverage.hit("clock jumped");
                 self.trace.note(now, "jump", &[site.0.into()], || format!("clock of site {site} by {by} ms"));
-                self.site(site).clock.jump(by);
+                self.site(site).clock.jump(now, by);
                 Ok(())
             }
             Fault::SlowDisk => {

@@ -14,6 +14,7 @@ use crate::coverage::Coverage;
 use crate::plan::LIVENESS_MAX;
 use crate::queue::{MS, Micros};
 use crate::sabotage::Break;
+use crate::sites::{Process, Site};
 use crate::trace::Trace;
 use crate::world::{Event, Step, World};
 
@@ -68,6 +69,8 @@ pub fn run(seed: u64, defect: Option<Break>, trace: Trace) -> Outcome {
 
 /// How often the healed world is looked at.
 const LOOK_EVERY: Micros = 250 * MS;
+/// A shard has heeded for sure that the clock is right again.
+const CLOCK_HEEDED: Micros = 1_000 * MS;
 /// When all is well for so long, an application lets go of what is still refused.
 const PATIENCE: Micros = 15_000 * MS;
 
@@ -125,7 +128,7 @@ impl World {
         self.paths_mended();
         for at in 0..self.sites.len() {
             let site = &mut self.sites[at];
-            site.clock.heal();
+            site.clock.heal(now);
             site.fsync_fails = false;
             site.sync_time = self.plan.sync_time;
             let id = site.id;
@@ -207,7 +210,7 @@ impl World {
             user: &client.user,
             sends: &self.checks.sends,
         };
-        list::wrong(&machine.rooms(), &self.rooms_of(number), &reader)
+        list::wrong(&machine.rooms(self.clients[number].read_clock(self.queue.now())), &self.rooms_of(number), &reader)
     }
 
     /// The rooms of which the client's user is a member, by the first site's rows.
@@ -224,11 +227,20 @@ impl World {
 
     fn at_the_end(&mut self) -> Step {
         let stores: Vec<_> = self.sites.iter().map(|site| (site.id, site.disk.visible())).collect();
+        // One whose clock is off, or was a moment ago, lets no body go.
+        let now = self.now();
+        let accepts = |process: &Process| process.accepting && now - process.accepting_since >= CLOCK_HEEDED;
+        let clock = |site: &Site| match &site.process {
+            Some(process) if accepts(process) => site.clock.heeded_ms(now),
+            _ => 0,
+        };
+        let clocks: Vec<u64> = self.sites.iter().map(clock).collect();
         convergence::same_rows(&stores)?;
         // Their ops are the same by now, so one site's speak for all.
         for room in self.workload.rooms() {
             let changes = Changes::of_room(stores[0].1, room, None)?;
-            stores.iter().try_for_each(|(site, view)| changes.settled(*site, *view, room))?;
+            let mut each = stores.iter().zip(&clocks);
+            each.try_for_each(|((site, view), now_ms)| changes.settled(*site, *now_ms, *view, room))?;
             changes.found().for_each(|(what, count)| self.coverage.add(what, count));
             let acts = acts_of(stores[0].1, room)?;
             let rights = Model::of(&acts);

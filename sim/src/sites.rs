@@ -124,6 +124,8 @@ pub struct Process {
     pub links: BTreeMap<SiteId, LinkEnd>,
     /// Whether the clock lets it accept writes.
     pub accepting: bool,
+    /// When it was last let to.
+    pub accepting_since: Micros,
     /// Every configured site, for welcomes.
     pub site_infos: Arc<[wire::SiteInfo]>,
     next_ticket: u64,
@@ -196,6 +198,7 @@ impl World {
             users: BTreeMap::new(),
             links: BTreeMap::new(),
             accepting: true,
+            accepting_since: now,
             site_infos: site_infos(&sites),
             next_ticket: 0,
             syncing: false,
@@ -405,6 +408,7 @@ impl World {
         self.coverage.add("gated", counters.gated);
         self.coverage.add("second dot", counters.second_dots);
         self.coverage.add("body purged", counters.bodies_purged);
+        self.coverage.add("body expired", counters.bodies_expired);
         self.coverage.add("accepted by resend", counters.resent);
         self.coverage.add("snapshot merged", counters.snapshots_merged);
         self.coverage.add("duplicate op", counters.duplicates);

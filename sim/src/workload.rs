@@ -161,6 +161,7 @@ impl World {
         let reply_to = if rng.percent(20) { rng.pick(&seen).copied() } else { None };
         let named = UserId::new(&format!("user-{}", rng.below(self.plan.users as u64)));
         let mentions = named.into_iter().filter(|_| rng.percent(30)).collect();
+        let lifetime_ms = if rng.percent(10) { rng.within(1_000, 8_000) } else { 0 };
         self.wish(
             number,
             room,
@@ -170,6 +171,7 @@ impl World {
                 salt,
                 reply_to,
                 mentions,
+                lifetime_ms,
             },
         )
     }

@@ -1,5 +1,7 @@
 //! Those who may give roles, kick, ban and lift bans; now and then somebody who may not tries.
 
+use std::time::Duration;
+
 use causeway_client::machine::{ProfileChange, Wish};
 use causeway_protocol::wire::request::Kind;
 use causeway_protocol::{Role, RoomId, UserId, wire};
@@ -53,13 +55,23 @@ impl World {
             }
             16..19 => {
                 let rng = self.workload.rng();
-                let (open, writers) = match rng.percent(50) {
-                    true => (Some(rng.percent(60)), None),
+                let mut change = ProfileChange::default();
+                match rng.below(5) {
+                    0..2 => change.open = Some(rng.percent(60)),
                     // Mostly back to what lets people write.
-                    false => (None, Some(if rng.percent(70) { Role::Member } else { role.max(Role::Member) })),
+                    2..4 => change.writers = Some(if rng.percent(70) { Role::Member } else { role.max(Role::Member) }),
+                    _ => {
+                        let kept_ms = if rng.percent(50) { 0 } else { rng.within(1_000, 8_000) };
+                        change.retention = Some(Duration::from_millis(kept_ms));
+                    }
+                }
+                let set = wire::SetProfile {
+                    open: change.open,
+                    writers: change.writers.map(Role::number),
+                    retention_ms: change.retention.map(|kept| kept.as_millis() as u64),
+                    ..Default::default()
                 };
-                let set = wire::SetProfile { open, writers: writers.map(Role::number), ..Default::default() };
-                (Kind::SetProfile(set), Wish::SetProfile(ProfileChange { open, writers, ..Default::default() }))
+                (Kind::SetProfile(set), Wish::SetProfile(change))
             }
             19..22 => {
                 let seen = self.clients[number].seen.iter().rev().filter(|seen| seen.room == room);

@@ -81,6 +81,7 @@ fn a_revocation_comes_with_its_past_and_one_that_makes_no_sense_does_not_come() 
             request: request.encode_to_vec().into(),
             body: None,
             past,
+            deadline_ms: 0,
         })
     };
     c.event(0, link, kick(5, Some(past.to_wire())));

@@ -217,6 +217,7 @@ impl Cluster {
             salt: [1; 16],
             reply_to: None,
             mentions: Vec::new(),
+            lifetime_ms: 0,
         };
         self.wish(room, wish)
     }
@@ -411,5 +412,6 @@ pub(super) fn event_of(op: &Op) -> wire::event_frame::Frame {
         request: op.request.clone(),
         body: op.body.clone(),
         past: None,
+        deadline_ms: 0,
     })
 }

@@ -1,5 +1,7 @@
 //! What goes into the session machine and what comes out of it.
 
+use std::time::Duration;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -42,6 +44,8 @@ pub enum Wish {
         reply_to: Option<RequestId>,
         /// Users whom it names: at most `limits::MENTIONS_MAX`.
         mentions: Vec<UserId>,
+        /// How long its body is kept, ms; 0: as long as the room keeps one.
+        lifetime_ms: u64,
     },
     /// Become a member.
     Join,
@@ -104,6 +108,9 @@ pub struct ProfileChange {
     pub open: Option<bool>,
     /// The least role that writes messages: member or above.
     pub writers: Option<Role>,
+    /// How long bodies of messages are kept that are accepted from now on: a second to ten years, in whole ms; zero: for
+    /// good.
+    pub retention: Option<Duration>,
 }
 
 /// Why a request was not taken into the outbox. Nothing was sent.
@@ -248,6 +255,8 @@ pub enum Item {
         request: wire::Request,
         /// An encoded `wire::Body`; absent when the body is gone.
         body: Option<Bytes>,
+        /// When the body goes, ms since the Unix epoch; 0: never.
+        deadline_ms: u64,
         /// A revocation's: what the accepting site had applied.
         past: Option<Vector>,
     },
@@ -327,6 +336,7 @@ pub enum Change {
 }
 
 /// Everything that the machine asks of its host, in order.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are deliveries")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Connect to a site (its addresses: [`crate::machine::Machine::sites`]). Answered by `handle_opened` or

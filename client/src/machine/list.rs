@@ -1,5 +1,7 @@
 //! The list of rooms: what a site tells of each once, kept up by the events that follow.
 
+use std::time::Duration;
+
 use causeway_protocol::{Bytes, Dot, RequestId, Role, RoomId, Stamp, Vector, limits, preview, wire};
 use prost::Message;
 use wire::request::Kind;
@@ -21,6 +23,8 @@ pub struct RoomView {
     pub open: bool,
     /// The least role that writes messages; `None` for a number of a newer version.
     pub writers: Option<Role>,
+    /// How long bodies of new messages are kept; `None`: for good.
+    pub retention: Option<Duration>,
     /// Pinned messages, by their places, as the home site told last.
     pub pins: Vec<RequestId>,
     /// Whether who joins is a reader.
@@ -55,8 +59,19 @@ pub struct Preview {
     pub content: Bytes,
     /// Whether the body is gone (redacted, expired).
     pub body_gone: bool,
+    /// When it goes, ms since the Unix epoch; `None`: never.
+    pub expires_ms: Option<u64>,
     /// The edit that it shows.
     pub edit: Option<RequestId>,
+}
+
+/// A body as it came.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    /// Encoded; `None` where it is gone.
+    pub body: Option<&'a Bytes>,
+    /// When it goes, ms since the Unix epoch; 0: never.
+    pub deadline_ms: u64,
 }
 
 /// A field of a room, with the request that set it: of two the one with the higher id holds.
@@ -95,6 +110,7 @@ pub(super) struct Listed {
     avatar: Field<String>,
     open: Field<bool>,
     writers: Field<u32>,
+    retention_ms: Field<u64>,
     pins: Vec<RequestId>,
     channel: bool,
     direct: String,
@@ -125,6 +141,7 @@ impl Listed {
             avatar: Field::default(),
             open: Field::of(opened.open, None),
             writers: Field::of(Role::Member.number(), None),
+            retention_ms: Field::default(),
             pins: Vec::new(),
             channel: opened.channel,
             direct: opened.direct.clone(),
@@ -160,6 +177,7 @@ impl Listed {
             self.avatar.told(profile.avatar.clone(), profile.avatar_by.as_ref());
             self.open.told(profile.open, profile.open_by.as_ref());
             self.writers.told(profile.writers, profile.writers_by.as_ref());
+            self.retention_ms.told(profile.retention_ms, profile.retention_by.as_ref());
         }
         self.pins = summary.pins.iter().map(RequestId::from_wire).collect();
         (self.unread, self.mentions, self.asked) = (summary.unread, summary.mentions, false);
@@ -210,7 +228,7 @@ impl Listed {
         me: &str,
         dot: Dot,
         id: RequestId,
-        (by, request, body): (&str, &wire::Request, Option<&Bytes>),
+        (by, request, body): (&str, &wire::Request, Told<'_>),
     ) -> bool {
         self.held.raise(dot);
         let mut may_be_wrong = false;
@@ -245,7 +263,7 @@ impl Listed {
                 let author = if redact.author.is_empty() { by } else { redact.author.as_str() };
                 if let Some(last) = self.last.as_mut().filter(|last| Some(last.id) == target && last.user == author) {
                     let by = last.user.clone();
-                    *last = Preview::of_body(last.id, &by, None, None);
+                    *last = Preview::of_body(last.id, &by, Told { body: None, deadline_ms: 0 }, None);
                     self.last_dot = Some(dot);
                 }
             }
@@ -255,6 +273,7 @@ impl Listed {
                 set.avatar.iter().for_each(|avatar| self.avatar.set(avatar.clone(), id));
                 set.open.iter().for_each(|open| self.open.set(*open, id));
                 set.writers.iter().for_each(|writers| self.writers.set(*writers, id));
+                set.retention_ms.iter().for_each(|ms| self.retention_ms.set(*ms, id));
             }
             Some(Kind::Pin(_) | Kind::Unpin(_)) => may_be_wrong = true,
             _ => {}
@@ -262,7 +281,8 @@ impl Listed {
         may_be_wrong
     }
 
-    pub(super) fn view(&self, room: RoomId, home: Option<LinkId>) -> RoomView {
+    pub(super) fn view(&self, room: RoomId, home: Option<LinkId>, clock_ms: u64) -> RoomView {
+        let last = self.last.clone().map(|last| last.at(clock_ms));
         RoomView {
             room,
             name: self.name.value.clone(),
@@ -270,12 +290,13 @@ impl Listed {
             avatar: self.avatar.value.clone(),
             open: self.open.value,
             writers: Role::from_number(self.writers.value),
+            retention: Some(self.retention_ms.value).filter(|ms| *ms > 0).map(Duration::from_millis),
             pins: self.pins.clone(),
             channel: self.channel,
             direct: Some(self.direct.clone()).filter(|with| !with.is_empty()),
             served: home == Some(self.by),
             made: self.made,
-            last: self.last.clone(),
+            last,
             unread: self.unread,
             mentions: self.mentions,
             read: self.marker.clone().unwrap_or_default(),
@@ -300,16 +321,28 @@ impl Preview {
             content_type: w.content_type.clone(),
             content: w.content.clone(),
             body_gone: w.body_gone,
+            expires_ms: Some(w.deadline_ms).filter(|ms| *ms > 0),
             edit: w.edit.as_ref().map(RequestId::from_wire),
         }
     }
 
-    fn of_body(id: RequestId, user: &str, body: Option<&Bytes>, edit: Option<RequestId>) -> Self {
-        let body = body.and_then(|body| wire::Body::decode(body.clone()).ok());
+    fn of_body(id: RequestId, user: &str, told: Told<'_>, edit: Option<RequestId>) -> Self {
+        let expires_ms = Some(told.deadline_ms).filter(|ms| *ms > 0);
+        let body = told.body.and_then(|body| wire::Body::decode(body.clone()).ok());
         let body_gone = body.is_none();
         let wire::Body { content_type, content, .. } = body.unwrap_or_default();
         let content = preview(&content);
-        Self { id, user: user.to_owned(), content_type, content, body_gone, edit }
+        Self { id, user: user.to_owned(), content_type, content, body_gone, expires_ms, edit }
+    }
+
+    /// As it is by a clock: its body may have gone.
+    fn at(self, clock_ms: u64) -> Self {
+        match self.expires_ms {
+            Some(expires_ms) if expires_ms <= clock_ms => {
+                Self { content_type: String::new(), content: Bytes::new(), body_gone: true, ..self }
+            }
+            _ => self,
+        }
     }
 }
 

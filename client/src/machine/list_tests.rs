@@ -33,17 +33,23 @@ fn listed(seq: u64, last: u64) -> Listed {
 
 /// Whether the list may be wrong after it.
 fn note(listed: &mut Listed, seq: u64, place: u64, by: &str, kind: Kind, text: &str) -> bool {
+    note_until(listed, seq, place, by, kind, text, 0)
+}
+
+/// The same, of a body that goes at this moment.
+fn note_until(l: &mut Listed, seq: u64, place: u64, by: &str, kind: Kind, text: &str, deadline_ms: u64) -> bool {
     let request = wire::Request { id: Some(id(place).to_wire()), kind: Some(kind), ..Default::default() };
     let body = wire::Body { content: Bytes::from(text.to_owned()), ..Default::default() };
-    listed.note(ME, dot(seq), id(place), (by, &request, Some(&body.encode_to_vec().into())))
+    let told = Told { body: Some(&body.encode_to_vec().into()), deadline_ms };
+    l.note(ME, dot(seq), id(place), (by, &request, told))
 }
 
 fn message(mentions: &[&str]) -> Kind {
-    Kind::Message(wire::Message { reply_to: None, mentions: mentions.iter().map(|m| (*m).to_owned()).collect() })
+    Kind::Message(wire::Message { mentions: mentions.iter().map(|m| (*m).to_owned()).collect(), ..Default::default() })
 }
 
 fn view(listed: &Listed) -> RoomView {
-    listed.view(RoomId([1; 16]), Some(LinkId(1)))
+    listed.view(RoomId([1; 16]), Some(LinkId(1)), 1_000)
 }
 
 fn shown(listed: &Listed) -> (RequestId, Bytes) {
@@ -104,6 +110,21 @@ fn the_preview_follows_the_authors_edits_and_the_redaction() {
     note(&mut room, 12, 26, "bob", edit(10), "too late");
     assert!(view(&room).last.unwrap().body_gone);
     assert_eq!(shown(&room), (id(10), Bytes::new()));
+}
+
+#[test]
+fn a_preview_goes_at_its_time_and_a_messages_edit_with_it() {
+    let mut room = listed(5, 10);
+    let at = |room: &Listed, now_ms| room.view(RoomId([1; 16]), None, now_ms).last.unwrap();
+    note_until(&mut room, 6, 11, "bob", message(&[]), "for a while", 5_000);
+    let before = at(&room, 4_999);
+    assert_eq!((before.body_gone, &before.content[..], before.expires_ms), (false, &b"for a while"[..], Some(5_000)));
+    let edit = Kind::Edit(wire::Edit { target: Some(id(11).to_wire()) });
+    note_until(&mut room, 7, 12, "bob", edit, "edited", 5_000);
+    assert_eq!(&at(&room, 4_999).content[..], b"edited");
+    let gone = at(&room, 5_000);
+    assert_eq!((gone.body_gone, gone.content.len(), gone.content_type.len()), (true, 0, 0));
+    assert_eq!((gone.id, gone.user.as_str()), (id(11), "bob"), "the message itself stays");
 }
 
 #[test]

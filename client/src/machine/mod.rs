@@ -385,8 +385,8 @@ impl Machine {
     }
 
     /// The rooms that the user is in, as far as a site has shown them: the one with the newest message first.
-    pub fn rooms(&self) -> Vec<RoomView> {
-        self.rooms.list(self.home)
+    pub fn rooms(&self, now: Now) -> Vec<RoomView> {
+        self.rooms.list(self.home, self.clock_ms(now))
     }
 
     /// The home's connection, if there is a home.

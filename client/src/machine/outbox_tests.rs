@@ -142,6 +142,7 @@ fn an_answer_to_a_message_with_another_id_follows_it() {
         salt: [0; 16],
         reply_to: Some(first.id),
         mentions: Vec::new(),
+        lifetime_ms: 0,
     };
     c.wish(room(1), wish);
     c.run_until("both", |c| c.shown.len() == 2);
@@ -205,8 +206,14 @@ fn a_full_outbox_refuses_and_takes_again_when_something_is_replicated() {
 fn what_is_too_large_is_refused_before_it_is_taken() {
     let mut c = Cluster::new(1);
     let content = causeway_protocol::Bytes::from(vec![0; causeway_protocol::limits::CONTENT_BYTES_MAX + 1]);
-    let wish =
-        Wish::Message { content_type: String::new(), content, salt: [0; 16], reply_to: None, mentions: Vec::new() };
+    let wish = Wish::Message {
+        content_type: String::new(),
+        content,
+        salt: [0; 16],
+        reply_to: None,
+        mentions: Vec::new(),
+        lifetime_ms: 0,
+    };
     let result = c.machine.submit(c.now, room(1), wish);
     assert!(matches!(result, Err(SendError::TooLarge { field: "content", .. })), "{result:?}");
     let eve = causeway_protocol::UserId::new("eve").unwrap();

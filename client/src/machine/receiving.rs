@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::Machine;
 use super::io::{Change, Covers, Delivery, Item, LinkId, Now, Output, Position};
-use super::list::Listed;
+use super::list::{Listed, Told};
 
 /// A cursor that a hello can tell: with one that names more origins no site would welcome the client again.
 fn told(cursor: Vector) -> Result<Vector, DecodeError> {
@@ -115,7 +115,10 @@ impl Machine {
             // Of what was shown before, and of what a revocation hides, nobody knows here whether it is counted.
             let is_wrong = match shown {
                 true => listed.is_unsure_of(&dot),
-                false => listed.note(self.config.user.as_str(), dot, id, (&event.user, &request, event.body.as_ref())),
+                false => {
+                    let body = Told { body: event.body.as_ref(), deadline_ms: event.deadline_ms };
+                    listed.note(self.config.user.as_str(), dot, id, (&event.user, &request, body))
+                }
             };
             if (past.is_some() || is_wrong) && listed.asks() {
                 let ask = wire::MarkRead { room: room.to_wire(), vector: None };
@@ -131,7 +134,8 @@ impl Machine {
         if matches!(request.kind, Some(wire::request::Kind::Message(_))) {
             self.heard_from(room, &event.user);
         }
-        Ok(Some((room, covers, Item::Request { id, user: event.user, request, body: event.body, past })))
+        let wire::Event { user, body, deadline_ms, .. } = event;
+        Ok(Some((room, covers, Item::Request { id, user, request, body, deadline_ms, past })))
     }
 
     pub(super) fn commit_position(&mut self, position: &Position) {

@@ -95,8 +95,8 @@ impl Rooms {
     }
 
     /// Those that a site has shown, the one with the newest message first.
-    pub(super) fn list(&self, home: Option<LinkId>) -> Vec<RoomView> {
-        let listed = self.map.iter().filter_map(|(id, room)| Some(room.listed.as_ref()?.view(*id, home)));
+    pub(super) fn list(&self, home: Option<LinkId>, clock_ms: u64) -> Vec<RoomView> {
+        let listed = self.map.iter().filter_map(|(id, room)| Some(room.listed.as_ref()?.view(*id, home, clock_ms)));
         let mut list: Vec<RoomView> = listed.collect();
         list.sort_by_key(|room| std::cmp::Reverse(room.place()));
         list

@@ -51,9 +51,10 @@ impl Machine {
     pub(super) fn take_wish(&mut self, now: Now, room: RoomId, wish: Wish) -> Result<Submitted, SendError> {
         use wire::request::Kind;
         let (kind, body) = match wish {
-            Wish::Message { content_type, content, salt, reply_to, mentions } => {
+            Wish::Message { content_type, content, salt, reply_to, mentions, lifetime_ms } => {
                 let mentions = checked_mentions(mentions)?;
-                let message = wire::Message { reply_to: reply_to.map(RequestId::to_wire), mentions };
+                let lifetime_ms = checked_lifetime("lifetime", lifetime_ms)?;
+                let message = wire::Message { reply_to: reply_to.map(RequestId::to_wire), mentions, lifetime_ms };
                 (Kind::Message(message), Some(body(content_type, content, salt)?))
             }
             Wish::Edit { target, content_type, content, salt } => {
@@ -528,8 +529,15 @@ fn checked_reason(reason: String) -> Result<String, SendError> {
     Ok(reason)
 }
 
+fn checked_lifetime(field: &'static str, ms: u64) -> Result<u64, SendError> {
+    match ms {
+        0 | limits::LIFETIME_MS_MIN..=limits::LIFETIME_MS_MAX => Ok(ms),
+        _ => Err(SendError::Invalid { field, fix: "must be zero, or from a second to ten years" }),
+    }
+}
+
 fn checked_profile(change: ProfileChange) -> Result<wire::SetProfile, SendError> {
-    let ProfileChange { topic, avatar, open, writers } = change;
+    let ProfileChange { topic, avatar, open, writers, retention } = change;
     for (field, text, max) in [("topic", &topic, limits::TOPIC_BYTES_MAX), ("avatar", &avatar, limits::NAME_BYTES_MAX)]
     {
         within(field, text.as_ref().map_or(0, String::len), max)?;
@@ -540,7 +548,9 @@ fn checked_profile(change: ProfileChange) -> Result<wire::SetProfile, SendError>
     if writers == Some(Role::Reader) {
         return Err(SendError::Invalid { field: "writers", fix: "must be member or above" });
     }
-    let change = wire::SetProfile { topic, avatar, open, writers: writers.map(Role::number) };
+    let retention_ms = retention.map(|retention| u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
+    let retention_ms = retention_ms.map(|ms| checked_lifetime("retention", ms)).transpose()?;
+    let change = wire::SetProfile { topic, avatar, open, writers: writers.map(Role::number), retention_ms };
     if change == wire::SetProfile::default() {
         return Err(SendError::Invalid { field: "profile", fix: "must name a field that changes" });
     }

@@ -220,10 +220,11 @@ impl Client {
     /// Sends a message with whatever else it has: what it answers, whom it names.
     ///
     /// # Errors
-    /// As [`Client::create_room`], and more than 16 mentions.
+    /// As [`Client::create_room`], more than 16 mentions, and a lifetime that is out of bounds.
     pub fn post(&self, room: RoomId, draft: Draft) -> Result<Handle, SendError> {
-        let Draft { content_type, content, reply_to, mentions } = draft;
-        self.wish(room, Wish::Message { content_type, content, salt: salt()?, reply_to, mentions })
+        let Draft { content_type, content, reply_to, mentions, lifetime } = draft;
+        let lifetime_ms = lifetime.map_or(0, whole_ms);
+        self.wish(room, Wish::Message { content_type, content, salt: salt()?, reply_to, mentions, lifetime_ms })
     }
 
     /// Becomes a member of a room.
@@ -471,7 +472,7 @@ impl Client {
     /// The user's rooms, the one with the newest message first: from memory, as the home site has told them and as the
     /// events that followed changed them. [`Event::RoomUpdated`] says where counts changed without an event.
     pub fn rooms(&self) -> Vec<RoomView> {
-        self.inner.shared.state().machine.rooms()
+        self.inner.shared.state().machine.rooms(self.inner.shared.clock.now())
     }
 
     /// Messages of a room that the user has not read, capped at 100, as the home site counts them now.
@@ -548,6 +549,11 @@ fn until_ms(until: Option<SystemTime>) -> u64 {
     let since = until.duration_since(UNIX_EPOCH).unwrap_or_default();
     // A time before 1970 has passed, and so has the ban: nobody would mean "for ever" by it.
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// A lifetime as the wire has it, where 0 is for good.
+fn whole_ms(lifetime: Duration) -> u64 {
+    u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// Keeps a short body from being guessed by its hash.

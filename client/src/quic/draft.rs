@@ -1,5 +1,7 @@
 //! A message to be.
 
+use std::time::Duration;
+
 use causeway_protocol::{Bytes, RequestId, UserId};
 
 /// A message to be sent with [`crate::Client::post`].
@@ -9,12 +11,19 @@ pub struct Draft {
     pub(super) content: Bytes,
     pub(super) reply_to: Option<RequestId>,
     pub(super) mentions: Vec<UserId>,
+    pub(super) lifetime: Option<Duration>,
 }
 
 impl Draft {
     /// With a media type and a content, opaque to the sites, of at most 64 KiB.
     pub fn new(content_type: &str, content: impl Into<Bytes>) -> Self {
-        Self { content_type: content_type.to_owned(), content: content.into(), reply_to: None, mentions: Vec::new() }
+        Self {
+            content_type: content_type.to_owned(),
+            content: content.into(),
+            reply_to: None,
+            mentions: Vec::new(),
+            lifetime: None,
+        }
     }
 
     /// Plain text.
@@ -33,6 +42,14 @@ impl Draft {
     #[must_use]
     pub fn mention(mut self, user: UserId) -> Self {
         self.mentions.push(user);
+        self
+    }
+
+    /// Its content goes at every site so long after it was accepted: a second to ten years, in whole ms. Where the room
+    /// keeps contents for a shorter time, that holds.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
         self
     }
 }

@@ -1,5 +1,7 @@
 //! What a client hands to the application.
 
+use std::time::Duration;
+
 use causeway_protocol::{Bytes, Dot, RequestId, Role, RoomId, Vector, wire};
 use prost::Message as _;
 
@@ -20,6 +22,9 @@ pub struct Message {
     pub content: Bytes,
     /// Whether the body is gone (redacted, expired).
     pub body_gone: bool,
+    /// When it goes, ms since the Unix epoch; `None`: never. No event says so then: see
+    /// [`crate::timeline::Timeline::expire`].
+    pub expires_ms: Option<u64>,
     /// Hash of the body, as the author gave it.
     pub body_hash: Bytes,
     /// The message that this one answers.
@@ -278,7 +283,9 @@ impl Event {
 pub(crate) fn of_delivery(delivery: Delivery) -> Event {
     let Position { room, covers } = delivery.position;
     match delivery.item {
-        Item::Request { id, user, request, body, past } => of_request(room, covers, id, user, (request, body, past)),
+        Item::Request { id, user, request, body, deadline_ms, past } => {
+            of_request(room, covers, id, user, (request, body, deadline_ms, past))
+        }
         Item::Opened { name, open, channel, direct } => Event::RoomOpened { room, name, open, channel, direct },
         Item::Summarised => Event::RoomUpdated { room },
         Item::Closed => Event::RoomClosed { room },
@@ -295,7 +302,7 @@ fn of_request(
     covers: Covers,
     id: RequestId,
     user: String,
-    (request, body, past): (wire::Request, Option<Bytes>, Option<Vector>),
+    (request, body, deadline_ms, past): (wire::Request, Option<Bytes>, u64, Option<Vector>),
 ) -> Event {
     use wire::request::Kind;
     let kind = match request.kind {
@@ -304,16 +311,28 @@ fn of_request(
             let reply_to = message.reply_to.as_ref().map(RequestId::from_wire);
             let body_hash = request.body_hash;
             let mentions = message.mentions;
-            let message =
-                Message { room, id, user, content_type, content, body_gone, body_hash, reply_to, mentions, covers };
-            return Event::Message(message);
+            let expires_ms = Some(deadline_ms).filter(|ms| *ms > 0);
+            return Event::Message(Message {
+                room,
+                id,
+                user,
+                content_type,
+                content,
+                body_gone,
+                expires_ms,
+                body_hash,
+                reply_to,
+                mentions,
+                covers,
+            });
         }
         Some(Kind::Create(wire::Create { name, open, channel, direct })) => {
             ChangeKind::Created { name, open, channel, direct: Some(direct).filter(|with| !with.is_empty()) }
         }
-        Some(Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers })) => {
+        Some(Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers, retention_ms })) => {
             let writers = writers.and_then(Role::from_number);
-            ChangeKind::ProfileSet(ProfileChange { topic, avatar, open, writers })
+            let retention = retention_ms.map(Duration::from_millis);
+            ChangeKind::ProfileSet(ProfileChange { topic, avatar, open, writers, retention })
         }
         Some(Kind::Pin(pin)) => ChangeKind::Pinned(place(pin.target)),
         Some(Kind::Unpin(unpin)) => ChangeKind::Unpinned(place(unpin.target)),
@@ -359,5 +378,5 @@ pub(crate) fn of_history(event: wire::Event) -> Option<Event> {
     let room = RoomId::from_wire(&event.room).ok()?;
     let request = wire::Request::decode(event.request).ok()?;
     let id = RequestId::from_wire(request.id.as_ref()?);
-    Some(of_request(room, Covers::Nothing, id, event.user, (request, event.body, None)))
+    Some(of_request(room, Covers::Nothing, id, event.user, (request, event.body, event.deadline_ms, None)))
 }

@@ -24,7 +24,7 @@ fn request(kind: Kind) -> wire::Request {
 }
 
 fn live(kind: Kind, past: Option<Vector>) -> Change {
-    let item = Item::Request { id: id(), user: "ann".into(), request: request(kind), body: None, past };
+    let item = Item::Request { id: id(), user: "ann".into(), request: request(kind), body: None, deadline_ms: 0, past };
     let position = Position { room: ROOM, covers: Covers::Dot(dot(9), id()) };
     match of_delivery(Delivery { position, item }) {
         Event::Change(change) => change,
@@ -76,6 +76,7 @@ fn a_live_revocation_has_its_past_and_one_from_history_has_none() {
         request: request(kick()).encode_to_vec().into(),
         body: None,
         past: Some(past.to_wire()),
+        deadline_ms: 0,
     };
     let Some(Event::Change(change)) = of_history(event) else { panic!("a change") };
     assert_eq!((change.past.as_ref(), change.dot()), (None, None), "history comes in any order");

@@ -187,7 +187,7 @@ fn events(connection: quinn::Connection, log: Arc<Mutex<Log>>, hello: &wire::Hel
 fn event((dot, request, body): &(Dot, Bytes, Option<Bytes>)) -> wire::Event {
     let room = wire::Request::decode(request.clone()).expect("a request").room;
     let (request, body) = (request.clone(), body.clone());
-    wire::Event { room, dot: Some(dot.to_wire()), user: "ann".to_owned(), request, body, past: None }
+    wire::Event { room, dot: Some(dot.to_wire()), user: "ann".to_owned(), request, body, ..Default::default() }
 }
 
 fn event_frame(op: &(Dot, Bytes, Option<Bytes>)) -> Bytes {

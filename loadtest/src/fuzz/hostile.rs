@@ -80,6 +80,7 @@ fn kind(rng: &mut Rng, user: &UserId, target: wire::RequestId) -> Kind {
             avatar: None,
             open: Some(rng.below(2) == 0),
             writers: Some(rng.below(7) as u32),
+            retention_ms: Some(rng.below(9_000) as u64),
         }),
         15 => Kind::Pin(wire::Pin { target }),
         16 => Kind::Unpin(wire::Unpin { target }),
@@ -93,7 +94,10 @@ fn kind(rng: &mut Rng, user: &UserId, target: wire::RequestId) -> Kind {
         10 => Kind::Kick(wire::Kick { user, reason: text(rng) }),
         11 => Kind::Ban(wire::Ban { user, reason: text(rng), until_ms: rng.bits() }),
         12 => Kind::LiftBan(wire::LiftBan { user }),
-        _ => Kind::Message(wire::Message { reply_to: target, mentions: Vec::new() }),
+        _ => {
+            let lifetime_ms = rng.below(9_000) as u64;
+            Kind::Message(wire::Message { reply_to: target, lifetime_ms, ..Default::default() })
+        }
     }
 }
 
@@ -181,6 +185,7 @@ pub fn op(
         aware: ids(rng),
         past: rng.chance(0.3).then(|| vector(rng)),
         rank: rng.below(9) as u32,
+        deadline_ms: if rng.chance(0.3) { rng.bits() } else { 0 },
     };
     let wrong = rng.chance(0.1);
     if wrong {

@@ -85,7 +85,7 @@ fn op(out: &mut Vec<Sample>) {
     let create = wire::Create { name: "방".into(), open: true, channel: true, direct: "bob".into() };
     let set_name = wire::SetName { name: "room".into() };
     let invite = wire::Invite { user: "bob".into() };
-    let message = wire::Message { reply_to: Some(id()), mentions: vec!["bob".into(), "eve".into()] };
+    let message = wire::Message { reply_to: Some(id()), mentions: vec!["bob".into(), "eve".into()], lifetime_ms: 300 };
     let edit = wire::Edit { target: Some(id()) };
     let redact = wire::Redact { target: Some(id()), author: "bob".into() };
     let react = wire::React { target: Some(id()), symbol: "👍".into() };
@@ -99,6 +99,7 @@ fn op(out: &mut Vec<Sample>) {
         avatar: Some("img:1".into()),
         open: Some(true),
         writers: Some(3),
+        retention_ms: Some(300),
     };
     let pin = wire::Pin { target: Some(id()) };
     let unpin = wire::Unpin { target: Some(id()) };
@@ -152,6 +153,7 @@ fn op(out: &mut Vec<Sample>) {
         aware: vec![id()],
         past: Some(vector()),
         rank: 4,
+        deadline_ms: 300,
     });
     samples!(out, Op: wire::Op { header: TEXT, body: Some(bytes("body")) });
 }
@@ -240,8 +242,15 @@ fn server(out: &mut Vec<Sample>) {
 
 fn event(out: &mut Vec<Sample>) {
     let body = Some(bytes("body"));
-    let event =
-        wire::Event { room: ROOM, dot: Some(dot()), user: "ann".into(), request: TEXT, body, past: Some(vector()) };
+    let event = wire::Event {
+        room: ROOM,
+        dot: Some(dot()),
+        user: "ann".into(),
+        request: TEXT,
+        body,
+        past: Some(vector()),
+        deadline_ms: 300,
+    };
     let opened = wire::RoomOpened {
         room: ROOM,
         name: "방".into(),
@@ -261,6 +270,7 @@ fn event(out: &mut Vec<Sample>) {
         content: TEXT,
         body_gone: true,
         edit: Some(id()),
+        deadline_ms: 300,
     };
     let profile = wire::Profile {
         topic: "topic".into(),
@@ -271,6 +281,8 @@ fn event(out: &mut Vec<Sample>) {
         open_by: Some(id()),
         writers: 3,
         writers_by: Some(id()),
+        retention_ms: 300,
+        retention_by: Some(id()),
     };
     let summary = wire::RoomSummary {
         room: ROOM,
@@ -409,6 +421,7 @@ fn record(out: &mut Vec<Sample>) {
         hidden: true,
         also: vec![HASH],
         hidden_dots: vec![dot()],
+        deadline_ms: 300,
     });
     let grant = wire::Grant { id: Some(id()), dot: Some(dot()), role: 3, rank: 5, saw: vec![id()], hidden: true };
     let lift = wire::Lift { dot: Some(dot()), hidden: true };
@@ -439,6 +452,8 @@ fn record(out: &mut Vec<Sample>) {
         stamp_max: 0x0102_0304_0506_0708,
         requests: 300,
         members: 300,
+        writers: 3,
+        retention_ms: 300,
     });
     let merge = wire::Merge { vector: Some(vector()), complete: true, room: ROOM, requests: true };
     samples!(out, ShardRow: wire::ShardRow {

@@ -36,5 +36,5 @@ fn the_schema_is_read_as_it_is_written() {
     );
     assert_eq!(records["Join"], BTreeSet::new());
     assert_eq!(records["RoomClosed"], BTreeSet::from([1]));
-    assert_eq!(records["Header"].len(), 12);
+    assert_eq!(records["Header"].len(), 13);
 }

@@ -55,6 +55,9 @@ pub struct Event {
     kind: &'static str,
     #[serde(flatten)]
     content: Option<EventContent>,
+    /// When the content goes, ms since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_to: Option<Id>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -71,6 +74,8 @@ pub struct Event {
     avatar: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     writers: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +133,7 @@ fn event(event: wire::Event) -> Event {
         at: id.map_or(0, |id| id.stamp.ms()),
         user: event.user,
         kind: "unknown",
+        expires: Some(event.deadline_ms).filter(|ms| *ms > 0),
         content: event.body.and_then(|body| wire::Body::decode(body).ok()).map(content),
         ..Event::default()
     };
@@ -146,9 +152,9 @@ fn of_kind(event: Event, kind: Kind) -> Event {
         Kind::Create(wire::Create { name, open, channel, .. }) => {
             Event { kind: "create", name: Some(name), open: Some(open), channel: Some(channel), ..event }
         }
-        Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers }) => {
+        Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers, retention_ms }) => {
             let writers = writers.and_then(Role::from_number).map(Role::name);
-            Event { kind: "set_profile", topic, avatar, open, writers, ..event }
+            Event { kind: "set_profile", topic, avatar, open, writers, retention_ms, ..event }
         }
         Kind::Pin(pin) => Event { kind: "pin", target: id(pin.target), ..event },
         Kind::Unpin(unpin) => Event { kind: "unpin", target: id(unpin.target), ..event },
@@ -156,7 +162,7 @@ fn of_kind(event: Event, kind: Kind) -> Event {
         Kind::Join(_) => Event { kind: "join", ..event },
         Kind::Leave(_) => Event { kind: "leave", ..event },
         Kind::Invite(invite) => Event { kind: "invite", member: Some(invite.user), ..event },
-        Kind::Message(wire::Message { reply_to, mentions }) => {
+        Kind::Message(wire::Message { reply_to, mentions, .. }) => {
             Event { kind: "message", reply_to: id(reply_to), mentions, ..event }
         }
         Kind::Edit(edit) => Event { kind: "edit", target: id(edit.target), ..event },

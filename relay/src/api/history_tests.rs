@@ -18,20 +18,27 @@ fn body(content_type: &str, content: &[u8]) -> wire::Body {
 fn written(kind: Option<Kind>, body: Option<wire::Body>) -> Value {
     let request = wire::Request { id: Some(id(5)), kind, ..wire::Request::default() };
     let body = body.map(|body| Bytes::from(body.encode_to_vec()));
-    let event =
-        wire::Event { user: "ann".into(), request: request.encode_to_vec().into(), body, ..wire::Event::default() };
+    let event = wire::Event {
+        deadline_ms: if matches!(&request.kind, Some(Kind::Message(_))) { 12_345 } else { 0 },
+        user: "ann".into(),
+        request: request.encode_to_vec().into(),
+        body,
+        ..wire::Event::default()
+    };
     serde_json::to_value(super::event(event)).unwrap()
 }
 
 fn message() -> Option<Kind> {
-    Some(Kind::Message(wire::Message { reply_to: Some(id(3)), mentions: vec!["bob".into()] }))
+    Some(Kind::Message(wire::Message { reply_to: Some(id(3)), mentions: vec!["bob".into()], lifetime_ms: 9_000 }))
 }
 
 #[test]
 fn a_message_is_text_where_it_is_one() {
     let with = |more: Value| {
-        let mut all =
-            json!({ "id": hex(5), "at": 5, "user": "ann", "kind": "message", "reply_to": hex(3), "mentions": ["bob"] });
+        let mut all = json!({
+            "id": hex(5), "at": 5, "user": "ann", "kind": "message", "expires": 12_345,
+            "reply_to": hex(3), "mentions": ["bob"]
+        });
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         all
     };
@@ -67,9 +74,10 @@ fn every_kind_is_told_by_its_name_and_fields() {
                 topic: Some("t".into()),
                 open: Some(false),
                 writers: Some(3),
+                retention_ms: Some(7_000),
                 ..Default::default()
             }),
-            json!({ "kind": "set_profile", "topic": "t", "open": false, "writers": "moderator" }),
+            json!({ "kind": "set_profile", "topic": "t", "open": false, "writers": "moderator", "retention_ms": 7_000 }),
         ),
         (Kind::Pin(wire::Pin { target: target() }), json!({ "kind": "pin", "target": hex(2) })),
         (Kind::Unpin(wire::Unpin { target: target() }), json!({ "kind": "unpin", "target": hex(2) })),

@@ -34,6 +34,8 @@ pub struct NewMessage {
     reply_to: Option<Id>,
     #[serde(default)]
     mentions: Vec<String>,
+    #[serde(default)]
+    lifetime_ms: u64,
 }
 
 /// What a message is to be from now on.
@@ -65,11 +67,11 @@ pub async fn send(
     Place(place): Place<InRoom>,
     Body(new): Body<NewMessage>,
 ) -> Result<Response, Problem> {
-    let NewMessage { content_type, text, content_base64, reply_to, mut mentions } = new;
+    let NewMessage { content_type, text, content_base64, reply_to, mut mentions, lifetime_ms } = new;
     let content = NewContent { content_type, text, content_base64 }.content()?;
     mentions.sort_unstable();
     mentions.dedup();
-    let message = wire::Message { reply_to: reply_to.map(|id| id.0.to_wire()), mentions };
+    let message = wire::Message { reply_to: reply_to.map(|id| id.0.to_wire()), mentions, lifetime_ms };
     change.carry_out(place.room.0, Kind::Message(message), Some(content)).await
 }
 

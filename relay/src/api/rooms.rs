@@ -69,17 +69,18 @@ pub struct Profile {
     avatar: Option<String>,
     open: Option<bool>,
     writers: Option<String>,
+    retention_ms: Option<u64>,
 }
 
 /// Changes its profile.
 pub async fn set_profile(
     change: Change,
     Place(place): Place<InRoom>,
-    Body(Profile { topic, avatar, open, writers }): Body<Profile>,
+    Body(Profile { topic, avatar, open, writers, retention_ms }): Body<Profile>,
 ) -> Result<Response, Problem> {
     let writers = writers.map(|role| role.parse::<Role>()).transpose();
     let writers = writers.map_err(|e| Problem::of(Code::Malformed, format!("writers: {e}")))?.map(Role::number);
-    let set = wire::SetProfile { topic, avatar, open, writers };
+    let set = wire::SetProfile { topic, avatar, open, writers, retention_ms };
     change.carry_out(place.room.0, Kind::SetProfile(set), None).await
 }
 

@@ -209,6 +209,7 @@ impl Fixture {
             hidden: false,
             also: Vec::new(),
             hidden_dots: Vec::new(),
+            deadline_ms: 0,
         };
         put(&mut batch, &Key::Request(room, id), &row);
         let mut effects = Vec::new();
@@ -243,7 +244,7 @@ impl Fixture {
             _ => {}
         }
         self.view.apply(&batch);
-        let frame = event_frame(room, dot, user, request, body, None);
+        let frame = event_frame(room, dot, user, (request, body, 0), None);
         effects.push(Effect::Deliver { room, dot, frame });
         self.applied.push(Applied { shard: room.shard(SHARDS), dot, effects });
         dot

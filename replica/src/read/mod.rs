@@ -51,23 +51,22 @@ pub struct PageEvent {
     pub frame: Bytes,
 }
 
-/// An event as a frame, its length in front: encoded once, shared by all receivers.
+/// An event as a frame, its length in front: encoded once, shared by all receivers. Request, body and when that goes.
 pub fn event_frame(
     room: RoomId,
     dot: Dot,
     user: &UserId,
-    request: Bytes,
-    body: Option<Bytes>,
+    (request, body, deadline_ms): (Bytes, Option<Bytes>, u64),
     past: Option<wire::Vector>,
 ) -> Bytes {
     let user = user.as_str().to_owned();
-    frame_of(wire::Event { room: room.to_wire(), dot: Some(dot.to_wire()), user, request, body, past })
+    frame_of(wire::Event { room: room.to_wire(), dot: Some(dot.to_wire()), user, request, body, past, deadline_ms })
 }
 
 /// The event that a request's row makes, sent with this dot of it.
 fn row_event(room: &RoomId, dot: Dot, row: wire::RequestRow, past: Option<wire::Vector>) -> wire::Event {
-    let wire::RequestRow { user, request, body, .. } = row;
-    wire::Event { room: room.to_wire(), dot: Some(dot.to_wire()), user, request, body, past }
+    let wire::RequestRow { user, request, body, deadline_ms, .. } = row;
+    wire::Event { room: room.to_wire(), dot: Some(dot.to_wire()), user, request, body, past, deadline_ms }
 }
 
 fn frame_of(event: wire::Event) -> Bytes {

@@ -7,7 +7,7 @@ use causeway_protocol::{RequestId, Role, RoomId, Stamp, UserId, Vector, limits, 
 
 use super::Durables;
 use super::rows::{broken, decode, get, head, is_durable};
-use crate::key::{Key, Policy, Register, pins_range, registers_range, user_rooms_range};
+use crate::key::{Key, Policy, Register, pins_range, registers_range, retention_of, user_rooms_range};
 use crate::view::{Cf, View, ViewError};
 
 /// Pins that a read looks at: sites that are cut off from each other may accept more together than one does.
@@ -171,6 +171,9 @@ pub fn room_face(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<Roo
             Register::Topic => (profile.topic, profile.topic_by) = (text(), row.marker),
             Register::Avatar => (profile.avatar, profile.avatar_by) = (text(), row.marker),
             Register::Open => (open, profile.open_by) = (Some(row.value), row.marker),
+            Register::Retention => {
+                (profile.retention_ms, profile.retention_by) = (retention_of(&row.value), row.marker);
+            }
             Register::Writers => (writers, profile.writers_by) = (Some(row.value), row.marker),
         }
     }

@@ -91,14 +91,15 @@ fn last(
     if row.body.is_some()
         && let Some((by, edited)) = last_edit(view, durable, room, id, &row.user)?
     {
-        row.body = edited.body;
+        (row.body, row.deadline_ms) = (edited.body, edited.deadline_ms);
         edit = Some(by.to_wire());
     }
-    let body_gone = row.body.is_none();
+    let (body_gone, deadline_ms) = (row.body.is_none(), row.deadline_ms);
     let body: wire::Body = row.body.map(|body| decode(Cf::Request, body)).transpose()?.unwrap_or_default();
     let wire::Body { content_type, content, .. } = body;
     let content = preview(&content);
-    Ok(Some(wire::Preview { id: Some(id.to_wire()), user: row.user, content_type, content, body_gone, edit }))
+    let (id, user) = (Some(id.to_wire()), row.user);
+    Ok(Some(wire::Preview { id, user, content_type, content, body_gone, edit, deadline_ms }))
 }
 
 /// A row's message, if it is one and shows.

@@ -13,7 +13,7 @@ fn told(site: &Fixture, room: RoomId, name: &str) -> wire::RoomSummary {
 
 fn message(mentions: &[&str]) -> Kind {
     let mentions = mentions.iter().map(|name| (*name).to_owned()).collect();
-    Kind::Message(wire::Message { reply_to: None, mentions })
+    Kind::Message(wire::Message { mentions, ..Default::default() })
 }
 
 fn last(site: &Fixture, room: RoomId) -> Option<RequestId> {

@@ -1,7 +1,7 @@
 //! Accepting requests (D1, D1a): dedup by the request's row, situation by this site's state, then one op.
 
 use causeway_protocol::{
-    Code, Dot, Message, RequestId, RoomId, Stamp, UserId, Vector, limits, wire, wire::request::Kind,
+    Code, Dot, Message, RequestId, Role, RoomId, Stamp, UserId, Vector, limits, wire, wire::request::Kind,
 };
 
 use super::apply::{reaction_key, stamp_max};
@@ -185,10 +185,11 @@ impl Shard {
                 _ => refuse(Code::UnknownRoom, rights::UNSEEN),
             };
         };
+        let writers = head.as_ref().and_then(|head| Role::from_number(head.writers));
         if matches!(request.kind, Some(Kind::Message(_))) {
-            let writers: Option<wire::RegisterRow> = tx.get(&Key::Register(room, Register::Writers))?;
-            policy = policy.with_writers(writers.as_ref().map(|row| &row.value[..]));
+            policy.writers = writers.unwrap_or(policy.writers);
         }
+        let retention_ms = head.map_or(0, |head| head.retention_ms);
         let aware = rights::revocations_of(&member);
         let saw = |row: &wire::ElementRow| crdt::tags(row).take(SAW_MAX).collect();
         let grounds = match &request.kind {
@@ -234,7 +235,7 @@ impl Shard {
             },
             None => Grounds::default(),
         };
-        Ok(Ok(Grounds { aware, ..grounds }))
+        Ok(Ok(Grounds { aware, retention_ms, ..grounds }))
     }
 
     /// What a request changes must be a message, and the user's own to be edited or redacted. What is not here yet can
@@ -330,6 +331,7 @@ impl Shard {
         let id = request.id;
         self.hlc.observe(id.stamp);
         let stamp: Stamp = self.hlc.mint(tx.now.wall_ms);
+        let deadline_ms = self.deadline(tx, &request, stamp, grounds.retention_ms)?;
         let op = NewOp {
             dot,
             shard: self.config.shard,
@@ -343,6 +345,7 @@ impl Shard {
             saw: grounds.saw,
             aware: grounds.aware,
             rank: grounds.rank,
+            deadline_ms,
             body: submission.body,
         }
         .seal();

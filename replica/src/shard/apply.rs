@@ -7,6 +7,7 @@ use causeway_protocol::{
 
 use super::Shard;
 use super::digest::{canonical_element, canonical_request, element_bucket, request_bucket};
+use super::expire::earlier;
 use super::release::Pending;
 use super::tx::Tx;
 use crate::crdt;
@@ -57,7 +58,7 @@ impl Shard {
     /// Applies an op whose turn it is.
     pub(super) fn apply(&mut self, tx: &mut Tx<'_>, mut op: Op) -> Result<(), ViewError> {
         let dot = op.dot;
-        if op.body.is_some() && self.is_redacted(tx, &op.request, &op.user)? {
+        if op.body.is_some() && self.is_body_gone(tx, &op)? {
             op.body = None;
         }
         let order = self.log_op(tx, &op);
@@ -98,7 +99,10 @@ impl Shard {
         let hash = request_hash(&op.user, &op.request_bytes);
         let hidden = self.is_hidden(tx, op)?;
         let past = op.past.as_ref().map(Vector::to_wire);
-        let frame = |body| event_frame(op.request.room, op.dot, &op.user, op.request_bytes.clone(), body, past.clone());
+        let frame = |row: &wire::RequestRow, body: Option<Bytes>| {
+            let request = op.request_bytes.clone();
+            event_frame(op.request.room, op.dot, &op.user, (request, body, row.deadline_ms), past.clone())
+        };
         let Some(old) = tx.get::<wire::RequestRow>(&key)? else {
             let mut row = new_request_row(op, hash);
             if hidden {
@@ -108,7 +112,8 @@ impl Shard {
             for effect in effects(op) {
                 self.apply_effect(tx, op, effect, hidden)?;
             }
-            return Ok(RequestApplied { first_dot: true, event: (!row.hidden).then(|| frame(op.body.clone())) });
+            let event = (!row.hidden).then(|| frame(&row, op.body.clone()));
+            return Ok(RequestApplied { first_dot: true, event });
         };
         self.counters.second_dots += 1;
         let mut row = old.clone();
@@ -118,6 +123,7 @@ impl Shard {
             // One id with two contents, accepted at two sites: the least hash is shown, both take effect.
             add_content(&mut row, op, hash);
         }
+        row.deadline_ms = earlier(row.deadline_ms, op.deadline_ms);
         if hidden {
             hide_dot(&mut row, op.dot);
         } else if op.request.kind.is_some() {
@@ -133,6 +139,9 @@ impl Shard {
             if row.body.is_none() && old.hash[..] == hash {
                 row.body = op.body.clone();
             }
+            if self.is_expired(tx, &op.request, &op.user, row.deadline_ms)? {
+                row.body = None;
+            }
         } else {
             for effect in effects(op) {
                 let hidden = if effect.is_of_each_dot() { hidden } else { hides };
@@ -144,7 +153,7 @@ impl Shard {
         if shows_now {
             self.place_additions(tx, op, false)?;
         }
-        Ok(RequestApplied { first_dot: false, event: shows_now.then(|| frame(row.body.clone())) })
+        Ok(RequestApplied { first_dot: false, event: shows_now.then(|| frame(&row, row.body.clone())) })
     }
 
     pub(super) fn put_request(
@@ -156,9 +165,11 @@ impl Shard {
     ) {
         let key = Key::Request(request.room, request.id);
         let bucket = request_bucket(&request.room, request.id);
+        let before = old.map_or(0, |old| old.deadline_ms);
         let old = old.map(canonical_request);
         self.account(tx, bucket, &key, old.as_deref(), Some(&canonical_request(new)));
         tx.put(&key, new);
+        self.plan_expiry(tx, request, new, before);
     }
 
     /// `hidden`: whether the op, or what it adds, is hidden.
@@ -174,7 +185,7 @@ impl Shard {
                 let mut row: Option<wire::RegisterRow> = tx.get(&key)?;
                 let old = row.clone();
                 if crdt::write_register(&mut row, marker, &value) {
-                    self.put_register(tx, room, &key, old.as_ref(), row.as_ref());
+                    self.put_register(tx, room, &key, old.as_ref(), row.as_ref())?;
                 }
                 Ok(())
             }
@@ -243,12 +254,16 @@ impl Shard {
         key: &Key,
         old: Option<&wire::RegisterRow>,
         new: Option<&wire::RegisterRow>,
-    ) {
+    ) -> Result<(), ViewError> {
         use causeway_protocol::Message;
         let bytes = |row: Option<&wire::RegisterRow>| row.map(Message::encode_to_vec);
         self.account(tx, element_bucket(room), key, bytes(old).as_deref(), bytes(new).as_deref());
         if let Some(row) = new {
             tx.put(key, row);
+        }
+        match key {
+            Key::Register(_, register) => self.copy_register(tx, room, *register, new),
+            _ => Ok(()),
         }
     }
 
@@ -325,6 +340,7 @@ fn new_request_row(op: &Op, hash: Hash16) -> wire::RequestRow {
         hidden: op.request.kind.is_none(),
         also: Vec::new(),
         hidden_dots: Vec::new(),
+        deadline_ms: op.deadline_ms,
     }
 }
 
@@ -355,6 +371,7 @@ fn add_content(row: &mut wire::RequestRow, op: &Op, hash: Hash16) {
         add_dot(row, op.dot);
         row.hidden_dots = old.hidden_dots;
         row.hidden |= old.hidden;
+        row.deadline_ms = earlier(row.deadline_ms, old.deadline_ms);
         row.also = old.also;
         row.also.push(old.hash);
     } else {
@@ -409,6 +426,7 @@ pub(super) fn effects(op: &Op) -> Vec<Effect> {
                 (Register::Avatar, set.avatar.as_ref().map(text)),
                 (Register::Open, set.open.map(|open| Bytes::copy_from_slice(&[open.into()]))),
                 // A newer version's number may not fit: nobody but an owner, then.
+                (Register::Retention, set.retention_ms.map(|ms| Bytes::copy_from_slice(&ms.to_be_bytes()))),
                 (Register::Writers, set.writers.map(|role| Bytes::copy_from_slice(&[u8::try_from(role).unwrap_or(5)]))),
             ];
             let fields = fields.into_iter().filter_map(|(field, value)| Some((field, value?)));

@@ -9,6 +9,7 @@ mod accept;
 mod apply;
 mod bounds;
 mod digest;
+mod expire;
 mod gate;
 mod marks;
 mod peers;
@@ -36,6 +37,7 @@ use crate::view::{Cf, View, ViewError};
 use accept::Referring;
 pub use bounds::Bounds;
 use digest::Buckets;
+use expire::Expiry;
 use gate::Gate;
 use peers::Peer;
 use redact::Purge;
@@ -111,6 +113,7 @@ pub struct Shard {
     marks_missed: BTreeSet<(RoomId, UserId)>,
     /// Purges that were not done before the restart.
     purges_left: VecDeque<Purge>,
+    expiry: Expiry,
     ready: bool,
     /// Until when to wait for a peer; `None`: until one comes.
     ready_at: Option<u64>,
@@ -174,6 +177,7 @@ impl Shard {
             stalled: VecDeque::new(),
             ready: alone && merge.is_none() && purges_left.is_empty(),
             purges_left,
+            expiry: Expiry::open(view, config.shard, now)?,
             merge,
             merge_unsynced: false,
             transfers: 0,
@@ -271,7 +275,7 @@ impl Shard {
                 }
             }
             Input::Durable(ticket) => self.on_durable(tx, ticket)?,
-            Input::Accepting(accepting) => self.accepting = accepting,
+            Input::Accepting(accepting) => self.set_accepting(tx.now, accepting),
             Input::ForceReady => self.force_ready(tx),
             Input::MarkRead(user, room, vector) => self.on_mark_read(tx, user, room, vector)?,
             Input::Tick => self.on_tick(tx)?,
@@ -297,6 +301,9 @@ impl Shard {
     fn on_tick(&mut self, tx: &mut Tx<'_>) -> Result<(), ViewError> {
         let now = tx.now.mono_ms;
         self.catch_up_with_purges(tx)?;
+        if self.expiry.due_ms.is_some_and(|due| now >= due) {
+            self.expire(tx)?;
+        }
         self.tick_merge(tx)?;
         self.tick_peers(tx)?;
         self.check_ready(tx);
@@ -322,6 +329,7 @@ impl Shard {
         let digests = !self.repairs.is_empty() || self.peers.values().any(|p| p.hello && !p.digest_due.is_empty());
         let fixed = [
             (!self.purges_left.is_empty()).then_some(0),
+            self.expiry.due_ms,
             self.merge_timer(),
             self.referring_until(),
             self.ready_at.filter(|_| !self.ready && !self.merge_unsynced),

@@ -30,6 +30,8 @@ pub(super) struct Grounds {
     pub rank: u32,
     /// Whether it takes rights away.
     pub revokes: bool,
+    /// How long the room keeps bodies, ms; 0: for good.
+    pub retention_ms: u64,
 }
 
 impl Shard {

@@ -49,26 +49,32 @@ impl Shard {
 
     /// The redaction is durable.
     pub(super) fn purge(&mut self, tx: &mut Tx<'_>, purge: &Purge) -> Result<(), ViewError> {
-        self.purge_one(tx, purge, purge.target)?;
-        for (id, author) in edits_of(tx, &purge.room, purge.target)? {
-            // Nobody else's edit ever takes effect.
-            if author == purge.user {
-                self.purge_one(tx, purge, id)?;
-            }
-        }
+        self.counters.bodies_purged += self.take_bodies(tx, purge)?;
         tx.delete(&purge.key(self.config.shard));
         Ok(())
     }
 
-    fn purge_one(&mut self, tx: &mut Tx<'_>, purge: &Purge, id: RequestId) -> Result<(), ViewError> {
+    /// Takes the bodies of a message and of its author's edits away; how many there were.
+    pub(super) fn take_bodies(&mut self, tx: &mut Tx<'_>, purge: &Purge) -> Result<u64, ViewError> {
+        let mut taken = self.purge_one(tx, purge, purge.target)?;
+        for (id, author) in edits_of(tx, &purge.room, purge.target)? {
+            // Nobody else's edit ever takes effect.
+            if author == purge.user {
+                taken += self.purge_one(tx, purge, id)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn purge_one(&mut self, tx: &mut Tx<'_>, purge: &Purge, id: RequestId) -> Result<u64, ViewError> {
         let key = Key::Request(purge.room, id);
-        let Some(mut row) = tx.get::<wire::RequestRow>(&key)? else { return Ok(()) };
-        if row.user == purge.user.as_str() && row.body.take().is_some() {
-            self.counters.bodies_purged += 1;
+        let Some(mut row) = tx.get::<wire::RequestRow>(&key)? else { return Ok(0) };
+        let is_taken = row.user == purge.user.as_str() && row.body.take().is_some();
+        if is_taken {
             // Bodies are not hashed: no digest changes.
             tx.put(&key, &row);
         }
-        Ok(())
+        Ok(u64::from(is_taken))
     }
 
     /// After a restart: purges whose redactions are durable and that were not done, or not durably.
@@ -82,6 +88,10 @@ impl Shard {
 }
 
 impl Purge {
+    pub(super) fn new(room: RoomId, target: RequestId, user: UserId) -> Self {
+        Self { room, target, user }
+    }
+
     fn key(&self, shard: ShardId) -> Key {
         Key::Purge(shard, self.room, self.target, self.user.clone())
     }

@@ -13,7 +13,7 @@ use super::revoke::member_row;
 use super::tx::{Tx, corrupt, stored_op};
 use crate::io::Outputs;
 use crate::key::{Key, prefix_range, shard_rooms_range};
-use crate::request::Op;
+use crate::request::{Op, Request};
 use crate::view::{Cf, MemView, View, ViewError};
 
 impl Shard {
@@ -81,6 +81,17 @@ impl Shard {
                         }
                     }
                     Key::Redaction(_, target, user) => self.plan_purge(tx, room, *target, user),
+                    Key::Register(_, register) => {
+                        let row = tx.get(&key)?;
+                        self.copy_register(tx, &room, *register, row.as_ref())?;
+                    }
+                    Key::Request(..) => {
+                        if let Some(row) = tx.get::<wire::RequestRow>(&key)?
+                            && let Ok(request) = Request::decode(&row.request)
+                        {
+                            self.plan_expiry(tx, &request, &row, 0);
+                        }
+                    }
                     _ => {}
                 }
             }

@@ -525,7 +525,7 @@ impl Shard {
         let old = row.clone();
         let Some(theirs) = theirs else { return Ok(()) };
         if crdt::merge_register(&mut row, &decode_row(Cf::Element, theirs)?) {
-            self.put_register(tx, room, key, old.as_ref(), row.as_ref());
+            self.put_register(tx, room, key, old.as_ref(), row.as_ref())?;
         }
         Ok(())
     }
@@ -577,9 +577,15 @@ impl Shard {
         let mut row = old.clone().unwrap_or_else(|| wire::RequestRow { dots: Vec::new(), ..theirs.clone() });
         new_dots.iter().for_each(|dot| add_dot(&mut row, *dot));
         merge_contents(&mut row, &theirs);
+        let before = old.as_ref().map_or(0, |old| old.deadline_ms);
+        if [row.deadline_ms, theirs.deadline_ms, before].iter().any(|deadline_ms| *deadline_ms != 0) {
+            row.deadline_ms = self.least_deadline(tx, room, &row.dots)?;
+        }
         let request = Request::decode(&row.request).map_err(|e| corrupt(Cf::Request, e.to_string()))?;
         let user = UserId::new(&row.user).map_err(|e| corrupt(Cf::Request, e.to_string()))?;
-        if row.body.is_some() && self.is_redacted(tx, &request, &user)? {
+        let is_gone =
+            self.is_redacted(tx, &request, &user)? || self.is_expired(tx, &request, &user, row.deadline_ms)?;
+        if row.body.is_some() && is_gone {
             row.body = None;
         }
         self.settle_merged(tx, &request, &user, &mut row)?;

@@ -11,6 +11,8 @@ use causeway_replica::view::{Cf, View};
 
 use super::{Verdict, Violation, broken};
 
+/// A site looks for what is due every 5 s at least: its clock may have been set.
+const EXPIRY_SLACK_MS: u64 = 6_000;
 const REDACTED: &str = "no body after its redaction";
 const REACTIONS: &str = "reactions are those added and not removed";
 const EDITS: &str = "every edit is known by its message";
@@ -26,6 +28,8 @@ pub struct Changes {
     removed: BTreeMap<(RequestId, String, String), BTreeSet<RequestId>>,
     /// Message, edit and user.
     edits: BTreeSet<(RequestId, RequestId, String)>,
+    /// Request and user: when the body goes, ms since the Unix epoch.
+    deadlines: BTreeMap<(RequestId, String), u64>,
 }
 
 fn rows(view: &dyn View, cf: Cf, room: &RoomId) -> Vec<(Key, Bytes)> {
@@ -67,6 +71,10 @@ impl Changes {
             let header: wire::Header = decode(value)?;
             let request: wire::Request = decode(header.request)?;
             let (id, user) = (place(&request.id), header.user);
+            if header.deadline_ms != 0 {
+                let least = changes.deadlines.entry((id, user.clone())).or_insert(header.deadline_ms);
+                *least = header.deadline_ms.min(*least);
+            }
             match request.kind {
                 Some(Kind::Redact(redact)) => {
                     let author = if redact.author.is_empty() { user } else { redact.author };
@@ -91,6 +99,13 @@ impl Changes {
         subject(request).is_some_and(|subject| self.redacted.contains(&(subject, user.to_owned())))
     }
 
+    /// When the body of a user's request goes: at its own time, or its message's.
+    fn expires(&self, request: &wire::Request, user: &str) -> Option<u64> {
+        let own = place(&request.id);
+        let of = |id: RequestId| self.deadlines.get(&(id, user.to_owned())).copied();
+        [of(own), subject(request).and_then(of)].into_iter().flatten().min()
+    }
+
     /// "no read returns the body after the redaction was applied". `self`: by what is durable where it is read.
     pub fn allow(&self, site: SiteId, event: &wire::Event) -> Verdict {
         let request: wire::Request = decode(event.request.clone())?;
@@ -100,14 +115,20 @@ impl Changes {
         Ok(())
     }
 
-    /// When all is healed: bodies are there but for those that were redacted, and elements are what the ops say.
-    pub fn settled(&self, site: SiteId, view: &dyn View, room: &RoomId) -> Verdict {
+    /// When all is healed: bodies are there but for those that were redacted and those whose time has come, by the site's
+    /// clock, and elements are what the ops say. A clock that was ahead may have let a body go too early.
+    pub fn settled(&self, site: SiteId, now_ms: u64, view: &dyn View, room: &RoomId) -> Verdict {
         for (_, value) in rows(view, Cf::Request, room) {
             let row: wire::RequestRow = decode(value)?;
             let request: wire::Request = decode(row.request)?;
-            if subject(&request).is_some() && row.body.is_some() == self.is_redacted(&request, &row.user) {
+            let expires = self.expires(&request, &row.user);
+            let must_be_gone =
+                self.is_redacted(&request, &row.user) || expires.is_some_and(|at_ms| at_ms + EXPIRY_SLACK_MS <= now_ms);
+            let is_right = if row.body.is_some() { !must_be_gone } else { must_be_gone || expires.is_some() };
+            if subject(&request).is_some() && !is_right {
                 let (id, there) = (place(&request.id), row.body.is_some());
-                return broken(REDACTED, format!("{site:?}: {id:?} in {room:?} has a body: {there}"));
+                let due = format!("due {expires:?}, {} by its row, now {now_ms}", row.deadline_ms);
+                return broken(REDACTED, format!("{site:?}: {id:?} in {room:?} has a body: {there}; {due}"));
             }
         }
         let mut reactions = BTreeMap::new();
@@ -143,6 +164,7 @@ impl Changes {
             ("redaction checked", self.redacted.len()),
             ("reaction removed", removed),
             ("edit checked", self.edits.len()),
+            ("expiry checked", self.deadlines.len()),
         ];
         found.into_iter().map(|(what, count)| (what, count as u64))
     }

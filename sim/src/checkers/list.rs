@@ -20,6 +20,8 @@ struct Shown {
     /// Its acceptances that show.
     dots: Vec<Dot>,
     body: Option<Bytes>,
+    /// The body goes at a time.
+    expires: bool,
 }
 
 /// Everything of a room that a list of rooms depends on, by brute force.
@@ -95,6 +97,8 @@ fn wrong_room(view: &RoomView, room: &Room, reader: &Reader<'_>) -> Result<Optio
             Some(shown) => edit.is_none_or(|((_, edit), _)| *edit < shown) && !knows(&shown),
             None => false,
         };
+        let may_go = told.expires_ms.is_some() || message.expires;
+        let is_as_lost = is_as_lost || (may_go && told.body_gone != body.is_none());
         let is_same = (told.body_gone, &told.content) == (body.is_none(), &content) || is_as_lost;
         if !is_same || told.user != message.user {
             return Ok(Some(format!("its newest message is {:?} {content:?}, not {told:?}", message.user)));
@@ -151,13 +155,13 @@ impl Room {
             }
             let dots = row.dots.iter().filter_map(|dot| Dot::from_wire(dot).ok());
             let dots = dots.filter(|dot| !rights.is_hidden(dot)).collect();
-            let (user, body) = (row.user, row.body);
+            let (user, body, expires) = (row.user, row.body, row.deadline_ms != 0);
             match request.kind {
                 Some(Kind::Message(wire::Message { mentions, .. })) => {
-                    found.messages.insert(id, Shown { user, mentions, dots, body });
+                    found.messages.insert(id, Shown { user, mentions, dots, body, expires });
                 }
                 Some(Kind::Edit(wire::Edit { target: Some(target) })) => {
-                    let shown = Shown { user, mentions: Vec::new(), dots, body };
+                    let shown = Shown { user, mentions: Vec::new(), dots, body, expires };
                     found.edits.insert((RequestId::from_wire(&target), id), shown);
                 }
                 _ => {}

@@ -42,6 +42,8 @@ pub struct Act {
     aware: BTreeSet<RequestId>,
     past: Option<Vector>,
     rank: u32,
+    /// When the body goes, ms since the Unix epoch; 0: never.
+    pub deadline_ms: u64,
 }
 
 fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Violation> {
@@ -62,7 +64,8 @@ impl Act {
             w.past.as_ref().map(Vector::from_wire).transpose().or_else(|e| broken("rows decode", e.to_string()))?;
         let (saw, aware) = (ids(&w.saw), ids(&w.aware));
         let id = RequestId::from_wire(&id);
-        Ok(Some(Self { dot, id, user: w.user, kind, stamp: Stamp(w.stamp), saw, aware, past, rank: w.rank }))
+        let (stamp, rank, deadline_ms) = (Stamp(w.stamp), w.rank, w.deadline_ms);
+        Ok(Some(Self { dot, id, user: w.user, kind, stamp, saw, aware, past, rank, deadline_ms }))
     }
 
     /// Whether it gives or takes rights.
@@ -80,6 +83,7 @@ impl Act {
             Kind::SetRole(_) if self.past.is_some() => "demotion",
             Kind::SetRole(_) => "role given",
             Kind::Redact(redact) if !redact.author.is_empty() => "redaction by a moderator",
+            Kind::SetProfile(set) if set.retention_ms.is_some() => "retention set",
             Kind::SetProfile(set) if set.writers.is_some() => "writers set",
             Kind::SetProfile(set) if set.open.is_some() => "room opened or closed",
             Kind::SetProfile(_) => "topic set",
@@ -380,13 +384,11 @@ impl<'a> Model<'a> {
                 [user, &create.direct].iter().all(|user| self.joins(user).len() < JOINS_MAX)
             }
             Kind::Create(_) | Kind::Leave(_) => true,
-            Kind::SetName(_)
-            | Kind::SetProfile(_)
-            | Kind::Invite(_)
-            | Kind::Kick(_)
-            | Kind::Ban(_)
-            | Kind::LiftBan(_)
-            | Kind::SetRole(_)
+            Kind::SetProfile(set) if self.is_direct() => {
+                let rest = wire::SetProfile { retention_ms: None, ..set.clone() };
+                set.retention_ms.is_some() && rest == wire::SetProfile::default() && role > 0
+            }
+            Kind::SetName(_) | Kind::Invite(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) | Kind::SetRole(_)
                 if self.is_direct() =>
             {
                 false
@@ -403,7 +405,9 @@ impl<'a> Model<'a> {
             Kind::Message(_) => role >= self.writers().max(MEMBER),
             Kind::Edit(_) | Kind::React(_) => role >= MEMBER,
             Kind::Pin(_) | Kind::Unpin(_) => role >= if self.is_direct() { MEMBER } else { MODERATOR },
-            Kind::SetProfile(set) if set.open.is_some() || set.writers.is_some() => role >= ADMIN,
+            Kind::SetProfile(set) if set.open.is_some() || set.writers.is_some() || set.retention_ms.is_some() => {
+                role >= ADMIN
+            }
             Kind::SetProfile(_) => role >= if self.is_channel() { MODERATOR } else { MEMBER },
             Kind::SetName(_) | Kind::Invite(_) => {
                 let least = if self.is_channel() { MODERATOR } else { MEMBER };
@@ -453,6 +457,10 @@ impl<'a> Model<'a> {
         if matches!(act.kind, Kind::SetRole(_)) && act.rank != role {
             return broken(PERMITTED, format!("{act:?} should have rank {role}"));
         }
+        let deadline_ms = self.deadline_ms(act);
+        if act.deadline_ms != deadline_ms {
+            return broken(PERMITTED, format!("{act:?} should have the deadline {deadline_ms}"));
+        }
         let saw = self.to_see(act);
         if act.saw != saw {
             return broken(PERMITTED, format!("{act:?} should have seen {saw:?}"));
@@ -469,6 +477,23 @@ impl<'a> Model<'a> {
             Some(past) if revokes && past == deps => Ok(()),
             None if !revokes => Ok(()),
             past => broken(PERMITTED, format!("{act:?} has past {past:?} of {deps:?}, and revokes: {revokes}")),
+        }
+    }
+
+    /// When the body of an act goes that is accepted now; 0: never.
+    fn deadline_ms(&self, act: &Act) -> u64 {
+        let kept = self.last_set(|set| set.retention_ms).unwrap_or(0);
+        let least = |all: &[u64]| all.iter().copied().filter(|ms| *ms > 0).min();
+        let by_room = || least(&[kept]).map_or(0, |ms| act.stamp.ms() + ms);
+        match &act.kind {
+            Kind::Message(message) => least(&[kept, message.lifetime_ms]).map_or(0, |ms| act.stamp.ms() + ms),
+            Kind::Edit(edit) => {
+                let target = edit.target.as_ref().map(RequestId::from_wire);
+                let of_target = self.acts.iter().filter(|other| Some(other.id) == target);
+                let deadlines: Vec<u64> = of_target.map(|other| other.deadline_ms).collect();
+                if deadlines.is_empty() { by_room() } else { least(&deadlines).unwrap_or(0) }
+            }
+            _ => 0,
         }
     }
 

@@ -26,7 +26,8 @@ impl History {
         let dot = Dot { origin: Origin { site: SiteId(site), node: 0, incarnation: 1 }, seq: *seq };
         let id = RequestId { stamp: Stamp::from_ms(n), device: DeviceId(1) };
         let (saw, aware) = (BTreeSet::new(), BTreeSet::new());
-        let act = Act { dot, id, user: user.into(), kind, stamp: id.stamp, saw, aware, past: None, rank: 0 };
+        let act =
+            Act { dot, id, user: user.into(), kind, stamp: id.stamp, saw, aware, past: None, rank: 0, deadline_ms: 0 };
         self.acts.push(act);
         self.acts.last_mut().unwrap()
     }

@@ -52,6 +52,8 @@ pub struct Sends {
     acked_by: BTreeMap<(RoomId, RequestId), Vec<SiteId>>,
     /// Room, message and author of every redaction sent, with the redactions.
     redactions: BTreeMap<(RoomId, RequestId, UserId), BTreeSet<RequestId>>,
+    /// Rooms that somebody has told how long to keep bodies.
+    retentions: BTreeSet<RoomId>,
     /// What a site held before the write that a refusal came with.
     before: BTreeMap<(SiteId, SessionId, RequestId), Held>,
     /// Members whose rows were written since.
@@ -78,7 +80,11 @@ impl Sends {
         let place =
             |r: &wire::Request| Some((RoomId::from_wire(&r.room).ok()?, r.id.as_ref().map(RequestId::from_wire)?));
         let place = decoded.as_ref().and_then(place);
-        if let (Some((room, id)), Some(Kind::Redact(redact))) = (place, decoded.and_then(|r| r.kind)) {
+        let kind = decoded.and_then(|r| r.kind);
+        if matches!(&kind, Some(Kind::SetProfile(set)) if set.retention_ms.is_some()) {
+            self.retentions.extend(place.map(|(room, _)| room));
+        }
+        if let (Some((room, id)), Some(Kind::Redact(redact))) = (place, kind) {
             let author = UserId::new(&redact.author).unwrap_or_else(|_| client.2.clone());
             if let Some(target) = redact.target.as_ref().map(RequestId::from_wire) {
                 self.redactions.entry((room, target, author)).or_default().insert(id);
@@ -122,9 +128,14 @@ impl Sends {
         self.redactions.get(&(room, message, user.clone()))
     }
 
-    /// Whether a body may be gone: somebody has sent a redaction of what it belongs to.
+    /// Whether a body may be gone: somebody has sent a redaction of what it belongs to, or that goes at a time.
     fn may_be_gone(&self, room: RoomId, request: &wire::Request, user: &UserId) -> bool {
-        subject(request).is_some_and(|subject| self.redactions_of(room, subject, user).is_some())
+        let Some(subject) = subject(request) else { return false };
+        let expires = match self.sent.get(&(room, subject)).map(|sent| wire::Request::decode(sent.request.clone())) {
+            Some(Ok(wire::Request { kind: Some(Kind::Message(message)), .. })) => message.lifetime_ms > 0,
+            _ => false,
+        };
+        expires || self.retentions.contains(&room) || self.redactions_of(room, subject, user).is_some()
     }
 
     /// "every read id was sent, with the same body hash": here with the same bytes.

@@ -154,6 +154,13 @@ async fn a_back_end_keeps_a_room() {
     done(&ann.call("PATCH", &of(""), Some(profile)).await);
     ann.call("PATCH", &of(""), Some(json!({ "writers": "everybody" }))).await.problem(400, "Malformed");
     ann.call("PATCH", &of(""), Some(json!({}))).await.problem(400, "Malformed");
+    ann.call("PATCH", &of(""), Some(json!({ "retention_ms": 999 }))).await.problem(400, "Malformed");
+    bob.post(&of("/messages"), json!({ "text": "brief", "lifetime_ms": 999 })).await.problem(400, "Malformed");
+    done(&ann.call("PATCH", &of(""), Some(json!({ "retention_ms": 7_200_000 }))).await);
+    done(&bob.post(&of("/messages"), json!({ "text": "brief", "lifetime_ms": 3_600_000 })).await);
+    let brief = events(&ann, &room, "message").await.pop().expect("the message");
+    let kept_ms = brief["expires"].as_u64().expect("a time") - brief["at"].as_u64().expect("a time");
+    assert!((3_600_000..3_700_000).contains(&kept_ms), "{brief}");
     let set = &events(&bob, &room, "set_profile").await[0];
     assert_eq!(
         (&set["topic"], &set["open"], &set["writers"]),

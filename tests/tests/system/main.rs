@@ -9,6 +9,7 @@ mod bad_frames;
 mod changes;
 mod cut_off;
 mod direct;
+mod expire;
 mod failover;
 mod fuzz;
 mod limits;

@@ -12,7 +12,7 @@ use causeway_protocol::{RequestId, RoomId};
 /// No condition takes longer on a slow machine, unless it never comes.
 const HANG_GUARD: Duration = Duration::from_secs(90);
 /// Between two looks at a condition that nobody tells us of.
-const POLL: Duration = Duration::from_millis(20);
+pub const POLL: Duration = Duration::from_millis(20);
 
 /// The relay under test, built beside the tests.
 pub fn relay_bin() -> std::path::PathBuf {

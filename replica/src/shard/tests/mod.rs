@@ -3,6 +3,7 @@
 mod changes;
 mod cluster;
 mod direct;
+mod expire;
 mod hostile;
 mod one;
 mod profile;
