@@ -35,7 +35,8 @@ pub mod timeline;
 
 pub use causeway_protocol::{Code, Dot, RequestId, Role, RoomId, SiteId, UnknownRole, UserId, Vector};
 pub use machine::{
-    Durability, Limits, MoveReason, Preview, ProfileChange, RoomView, SendError, SiteConfig, Standby, Timing,
+    Durability, Invitation, Limits, MoveReason, Preview, ProfileChange, RoomView, SendError, SiteConfig, Standby,
+    Timing,
 };
 
 #[cfg(feature = "quic")]

@@ -183,6 +183,7 @@ impl Run {
             16 => self.handle(SessionInput::Overflowed),
             17 => {
                 let room = *one(u, &self.forge.rooms)?;
+                self.handle(SessionInput::Invitations);
                 self.handle(SessionInput::Membership { room, member: u.arbitrary()? });
             }
             18 => self.handle(SessionInput::ShardReady(SHARD)),

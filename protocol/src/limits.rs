@@ -49,6 +49,8 @@ pub const REASON_BYTES_MAX: usize = 512;
 pub const REVOCATIONS_PER_USER_MAX: usize = 64;
 /// Roles given to one user in one room.
 pub const GRANTS_PER_USER_MAX: usize = 64;
+/// Invitations of one user that stand at a time, as far as a site knows. Leaving a room that one is not in declines one.
+pub const INVITATIONS_PER_USER_MAX: usize = 100;
 /// Users that one message may name.
 pub const MENTIONS_MAX: usize = 16;
 /// Where counting a room's unread messages stops.

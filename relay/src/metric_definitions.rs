@@ -107,6 +107,8 @@ definitions! {
     counter limited_history_page "causeway_limited_history_page_total" Count "Refused by `history_page_max`.";
     gauge rooms_limited "causeway_limited_user_rooms" Count "Joins and new rooms refused by `user_rooms_max`, since the start.";
     gauge members_limited "causeway_limited_room_members" Count "Joins refused by `room_members_max`, since the start.";
+    gauge invitations_limited "causeway_limited_invitations" Count
+        "Invitations refused since who was invited had 100 already, since the start.";
     counter datagrams "causeway_datagrams_total" Count "Datagrams of clients and peers taken: who types, who is there.";
     counter datagrams_malformed "causeway_datagrams_malformed_total" Count
         "Datagrams of clients and peers that are too long, do not decode or make no sense.";

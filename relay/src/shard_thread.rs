@@ -285,6 +285,9 @@ fn carry_out(core: &Core, owned: &Owned, effect: Output, wakes: &mut Wakes) {
         Output::Membership { room, user, member } => {
             core.users.deliver(&user, &Note(SessionInput::Membership { room, member }), wakes);
         }
+        Output::Invitations { user } => {
+            core.users.deliver(&user, &Note(SessionInput::Invitations), wakes);
+        }
         Output::Marked { room, user, marker } => {
             core.users.deliver(&user, &Note(SessionInput::Marked { room, marker }), wakes);
         }

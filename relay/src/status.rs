@@ -205,6 +205,7 @@ pub fn export(core: &Core, reports: &[Report]) {
     metrics.hidden.set(sum(|c| c.hidden));
     metrics.rooms_limited.set(sum(|c| c.rooms_limited));
     metrics.members_limited.set(sum(|c| c.members_limited));
+    metrics.invitations_limited.set(sum(|c| c.invitations_limited));
     metrics.buckets_mismatched.set(sum(|c| c.buckets_mismatched));
     metrics.lag_seconds.set(lag_ms_max(reports) as f64 / 1e3);
     let usage = ProcessUsage::read();

@@ -145,6 +145,11 @@ pub enum Output {
         /// Whether the user is a member now.
         member: bool,
     },
+    /// The invitations of a user have changed: for the user's sessions.
+    Invitations {
+        /// The user.
+        user: UserId,
+    },
     /// A user's read marker of a room has moved, here or at another site: for the user's sessions. Not synced.
     Marked {
         /// The room.
@@ -227,4 +232,6 @@ pub struct Counters {
     pub rooms_limited: u64,
     /// Joins refused because the room had as many members as it may have.
     pub members_limited: u64,
+    /// Invitations refused for whom they were for, who had as many as a user may have.
+    pub invitations_limited: u64,
 }

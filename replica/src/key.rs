@@ -134,6 +134,8 @@ pub enum Key {
     UserRoom(Hash16, RoomId),
     /// `head`, tag 3: a user who was given a role in a room -> empty. Derived from `Member` rows.
     RoleHolder(RoomId, UserId),
+    /// `head`, tag 4: a room that a user is invited to, by the user's hash -> empty. Derived from `Invited` rows.
+    UserInvited(Hash16, RoomId),
     /// `read`: room, user -> `ReadRow`.
     Read(RoomId, UserId),
     /// `meta`, tag 1 -> `ShardRow`.
@@ -164,6 +166,7 @@ mod tag {
     pub const HEAD: u8 = 1;
     pub const USER_ROOM: u8 = 2;
     pub const ROLE_HOLDER: u8 = 3;
+    pub const USER_INVITED: u8 = 4;
 
     pub const SHARD: u8 = 1;
     pub const BUCKET: u8 = 2;
@@ -195,7 +198,7 @@ impl Key {
             | Key::Edit(..)
             | Key::Redaction(..)
             | Key::Pin(..) => Cf::Element,
-            Key::Head(_) | Key::UserRoom(..) | Key::RoleHolder(..) => Cf::Head,
+            Key::Head(_) | Key::UserRoom(..) | Key::RoleHolder(..) | Key::UserInvited(..) => Cf::Head,
             Key::Read(..) => Cf::Read,
             Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) | Key::Purge(..) | Key::Deadline(..) => Cf::Meta,
             Key::Identity | Key::Staged(..) => Cf::Local,
@@ -258,6 +261,7 @@ impl Key {
             }
             Key::Head(room) => put_room(&mut out, room, tag::HEAD, &[]),
             Key::UserRoom(user, room) => put_room(&mut out, &RoomId(*user), tag::USER_ROOM, &room.0),
+            Key::UserInvited(user, room) => put_room(&mut out, &RoomId(*user), tag::USER_INVITED, &room.0),
             Key::RoleHolder(room, user) => put_room(&mut out, room, tag::ROLE_HOLDER, user.as_str().as_bytes()),
             Key::Read(room, user) => {
                 out.put_slice(&room.0);
@@ -358,6 +362,7 @@ impl Key {
                 match rest.split_first()? {
                     (&tag::HEAD, []) => Key::Head(room),
                     (&tag::USER_ROOM, rest) => Key::UserRoom(room.0, RoomId(rest.try_into().ok()?)),
+                    (&tag::USER_INVITED, rest) => Key::UserInvited(room.0, RoomId(rest.try_into().ok()?)),
                     (&tag::ROLE_HOLDER, rest) => Key::RoleHolder(room, user(rest)?),
                     _ => return None,
                 }
@@ -463,6 +468,13 @@ fn of_target(room: &RoomId, tag: u8, target: RequestId) -> (Bytes, Bytes) {
 pub fn user_rooms_range(user: &UserId) -> (Bytes, Bytes) {
     let mut prefix = user_hash(user).to_vec();
     prefix.push(tag::USER_ROOM);
+    prefix_range(&prefix)
+}
+
+/// All keys of rooms that a user is invited to.
+pub fn user_invited_range(user: &UserId) -> (Bytes, Bytes) {
+    let mut prefix = user_hash(user).to_vec();
+    prefix.push(tag::USER_INVITED);
     prefix_range(&prefix)
 }
 

@@ -39,6 +39,7 @@ fn keys_have_these_bytes_for_good() {
         (Key::Pin(room, id), Cf::Element, format!("{ab}07{place}")),
         (Key::Head(room), Cf::Head, format!("{ab}01")),
         (Key::UserRoom([0xcd; 16], room), Cf::Head, format!("{}02{ab}", "cd".repeat(16))),
+        (Key::UserInvited([0xcd; 16], room), Cf::Head, format!("{}04{ab}", "cd".repeat(16))),
         (Key::RoleHolder(room, ann.clone()), Cf::Head, format!("{ab}03616e6e")),
         (Key::Read(room, ann.clone()), Cf::Read, format!("{ab}616e6e")),
         (Key::Shard(ShardId(0x99)), Cf::Meta, "009901".into()),
@@ -113,6 +114,7 @@ fn key() -> impl Strategy<Value = Key> {
         (shard(), room(), id(), user()).prop_map(|(shard, room, id, user)| Key::Purge(shard, room, id, user)),
         room().prop_map(Key::Head),
         (any::<[u8; 16]>(), room()).prop_map(|(user, room)| Key::UserRoom(user, room)),
+        (any::<[u8; 16]>(), room()).prop_map(|(user, room)| Key::UserInvited(user, room)),
         (room(), user()).prop_map(|(room, user)| Key::RoleHolder(room, user)),
         (room(), user()).prop_map(|(room, user)| Key::Read(room, user)),
         shard().prop_map(Key::Shard),
@@ -192,6 +194,10 @@ proptest! {
                 prop_assert_eq!(within(&key, &user_rooms_range(&name)), *user == user_hash(&name));
                 let listed = Key::UserRoom(user_hash(&name), *room);
                 prop_assert!(within(&listed, &user_rooms_range(&name)));
+            }
+            Key::UserInvited(user, _) => {
+                prop_assert_eq!(within(&key, &user_invited_range(&name)), *user == user_hash(&name));
+                prop_assert!(!within(&key, &user_rooms_range(&name)));
             }
             Key::Head(_) => prop_assert!(!within(&key, &user_rooms_range(&name))),
             Key::Request(room, _) | Key::Op(room, _) => {

@@ -285,7 +285,7 @@ impl World {
         match output {
             Output::Dial { link, site } => self.dial(number, link, site),
             Output::Control { link, frame } => self.control(number, link, frame),
-            Output::Datagram { .. } | Output::Typing { .. } => Ok(()),
+            Output::Datagram { .. } | Output::Typing { .. } | Output::Invitations => Ok(()),
             Output::Close { link, .. } => {
                 self.close_by_client(number, link);
                 Ok(())

@@ -95,6 +95,7 @@ pub const EXPECTED: &[&str] = &[
     "retention set",
     "role given",
     "room unchanged",
+    "invitation told",
     "room opened late",
     "room opened or closed",
     "second acceptance of a revocation",

@@ -35,6 +35,7 @@ impl World {
             Output::Membership { room, user, member } => {
                 self.tell_user(id, &user, &SessionInput::Membership { room, member })
             }
+            Output::Invitations { user } => self.tell_user(id, &user, &SessionInput::Invitations),
             Output::Marked { room, user, marker } => {
                 self.coverage.hit("marker moved");
                 self.tell_user(id, &user, &SessionInput::Marked { room, marker })

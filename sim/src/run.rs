@@ -210,6 +210,9 @@ impl World {
             user: &client.user,
             sends: &self.checks.sends,
         };
+        if let Some(wrong) = list::wrong_invitations(machine.invitations(), self.workload.rooms(), &reader)? {
+            return Ok(Some(wrong));
+        }
         list::wrong(&machine.rooms(self.clients[number].read_clock(self.queue.now())), &self.rooms_of(number), &reader)
     }
 

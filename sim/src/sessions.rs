@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 use causeway_client::machine::ClosedBySite;
-use causeway_protocol::{Dot, Message, RoomId, ShardId, SiteId, Vector, wire};
+use causeway_protocol::{Dot, Message, RequestId, RoomId, ShardId, SiteId, Vector, wire};
 use causeway_replica::io::{Input, SessionId};
+use causeway_replica::key::Key;
 use causeway_replica::session::{ServerSession, SessionConfig, SessionInput, SessionLimits, SessionOutput};
+use causeway_replica::view::View;
 
 use crate::checkers::{broken, leaving};
 use crate::network::Place;
@@ -180,6 +182,7 @@ impl World {
             Some(Frame::Event(event)) => RoomId::from_wire(&event.room),
             Some(Frame::CaughtUp(caught)) => RoomId::from_wire(&caught.room),
             Some(Frame::Summary(summary)) => RoomId::from_wire(&summary.room),
+            Some(Frame::Invitations(told)) => return self.invitations_may_leave(site, conn, told),
             Some(Frame::Unchanged(unchanged)) => {
                 self.coverage.hit("room unchanged");
                 RoomId::from_wire(&unchanged.room)
@@ -212,6 +215,28 @@ impl World {
             Some(Frame::Gap(gap)) => leaving::vector(site, shard, "a gap", &vector(&gap.to)?, &claimed, truth),
             _ => Ok(()),
         }
+    }
+
+    /// Of rooms that the user is invited to, as far as that is durable.
+    fn invitations_may_leave(&mut self, at: SiteId, conn: ConnId, told: &wire::Invitations) -> Step {
+        let Some(user) = self.conns.get(&conn).map(|conn| self.clients[conn.client].user.clone()) else {
+            return Ok(());
+        };
+        let site = &self.sites[usize::from(at.0) - 1];
+        let view = site.disk.visible();
+        for invitation in &told.invitations {
+            let room = RoomId::from_wire(&invitation.room).or_else(|e| broken("frames decode", e.to_string()))?;
+            let Some(tag) = invitation.id else { return broken("frames decode", "an invitation without an id".into()) };
+            let invited: wire::ElementRow = row_of(view, &Key::Invited(room, user.clone()));
+            let request: wire::RequestRow = row_of(view, &Key::Request(room, RequestId::from_wire(&tag)));
+            let truth = &site.truth[usize::from(room.shard(self.plan.shards).0)];
+            let is_durable = |dot: &wire::Dot| Dot::from_wire(dot).is_ok_and(|dot| truth.covers(&dot));
+            if !invited.tags.contains(&tag) || !request.dots.iter().any(is_durable) {
+                return broken("an invitation that is told stands", format!("{at:?} tells {user:?} of {invitation:?}"));
+            }
+            self.coverage.hit("invitation told");
+        }
+        Ok(())
     }
 
     /// A live event for everybody who listens; whose queue is full reads from storage instead.
@@ -354,6 +379,11 @@ impl World {
     }
 }
 
+fn row_of<M: Message + Default>(view: &dyn View, key: &Key) -> M {
+    let row = view.get(key.family(), &key.encode()).ok().flatten();
+    row.and_then(|row| M::decode(row).ok()).unwrap_or_default()
+}
+
 /// A session's output, in words.
 fn words(output: &SessionOutput) -> String {
     let decoded = |frame: &Bytes| {
@@ -394,6 +424,7 @@ fn words(output: &SessionOutput) -> String {
             Some(wire::event_frame::Frame::RoomClosed(closed)) => {
                 format!("closed {:?}", RoomId::from_wire(&closed.room))
             }
+            Some(wire::event_frame::Frame::Invitations(told)) => format!("{} invitations", told.invitations.len()),
             None => "nothing".into(),
         },
         SessionOutput::Control(frame) => format!("control {} bytes", frame.len()),

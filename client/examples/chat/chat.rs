@@ -1,7 +1,7 @@
 //! What happens: events, keys, answers.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use causeway_client::{Client, Event, Handle, RoomId, RoomView};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -84,7 +84,11 @@ impl Chat {
                     }
                 }
                 Some(answer) = answers.recv() => self.hear(answer),
-                _ = redraw.tick() => self.client.set_away(self.last_key.elapsed() > AWAY_AFTER),
+                _ = redraw.tick() => {
+                    self.client.set_away(self.last_key.elapsed() > AWAY_AFTER);
+                    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+                    self.rooms.values_mut().for_each(|room| _ = room.timeline.expire(now as u64));
+                }
             }
         }
     }
@@ -208,6 +212,11 @@ impl Chat {
                 self.notice(format!("“{name}” is closed to us: we left, or somebody threw us out"));
                 if self.open == Some(room) {
                     self.open = None;
+                }
+            }
+            Event::InvitationsChanged => {
+                if let Some(to) = self.client.invitations().first() {
+                    self.notice(format!("{} invites us to “{}”: /accept or /decline", to.by, to.name));
                 }
             }
             Event::Typing { room, user } => _ = self.room(room).typing.insert(user),

@@ -1,10 +1,12 @@
 //! What is typed: messages, and commands that begin with a slash.
 
+use std::time::Duration;
+
 use causeway_client::{Handle, ProfileChange, RoomId, SendError, UnknownRole, UserId};
 
 use crate::chat::Chat;
 
-const HELP: &str = "commands: /new NAME, /with USER, /join ROOM, /leave, /name NAME, /topic TEXT; /re, /edit, /gone, /+, /-, /pin, \
+const HELP: &str = "commands: /new NAME, /with USER, /join ROOM, /accept, /decline, /leave, /name NAME, /topic TEXT, /keep SECONDS; /re, /edit, /gone, /+, /-, /pin, \
                     /unpin with a message's number; /invite, /role, /kick, /ban, /unban with a user";
 
 fn words(e: SendError) -> String {
@@ -43,6 +45,17 @@ impl Chat {
                 self.enter(room);
                 return Ok(());
             }
+            // The newest invitation.
+            "accept" | "decline" => {
+                let room = self.client.invitations().first().ok_or("nobody has invited us")?.room;
+                if name == "accept" {
+                    self.changes.push(self.client.join(room).map_err(words)?);
+                    self.enter(room);
+                } else {
+                    self.changes.push(self.client.leave(room).map_err(words)?);
+                }
+                return Ok(());
+            }
             _ => {}
         }
         let room = self.open.ok_or("no room is open: /new lunch makes one")?;
@@ -52,6 +65,11 @@ impl Chat {
             "topic" => {
                 let change = ProfileChange { topic: Some(rest.to_owned()), ..ProfileChange::default() };
                 self.client.set_profile(room, change).map_err(words)?
+            }
+            "keep" => {
+                let seconds = rest.parse().map_err(|_| "for how many seconds? 0: for good".to_owned())?;
+                let retention = Some(Duration::from_secs(seconds));
+                self.client.set_profile(room, ProfileChange { retention, ..ProfileChange::default() }).map_err(words)?
             }
             "invite" | "role" | "kick" | "ban" | "unban" => self.use_right(room, name, rest)?,
             "re" | "edit" | "gone" | "+" | "-" | "pin" | "unpin" => match self.change_message(room, name, rest)? {

@@ -11,7 +11,8 @@
 //! site, `⏸` refused for now and waiting, `✗` refused; and how many have not read it. Enter sends, Page Up fetches
 //! older messages, Esc leaves. Messages are numbered: `/re 3 text` answers the third, `/edit 3 text` edits it, `/gone 3`
 //! takes it away, `/+ 3 👍` reacts to it and `/- 3 👍` takes that back. Who has a role that allows it: `/invite bob`,
-//! `/role bob moderator`, `/kick bob noise`, `/ban bob noise`, `/unban bob`, `/name dinner`.
+//! `/role bob moderator`, `/kick bob noise`, `/ban bob noise`, `/unban bob`, `/name dinner`, `/keep 3600` (seconds, from then
+//! on). Invitations stand below the rooms: `/accept` and `/decline` answer the newest.
 
 mod chat;
 mod commands;

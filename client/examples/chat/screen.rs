@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_client::timeline::Content;
-use causeway_client::{Handle, Presence, RequestId, RoomView, Status};
+use causeway_client::{Handle, Invitation, Presence, RequestId, RoomView, Status};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
@@ -32,6 +32,8 @@ impl Chat {
     fn draw_list(&self, frame: &mut Frame<'_>, area: Rect) {
         let width = usize::from(LIST_WIDTH) - 2;
         let mut lines: Vec<Line<'_>> = self.list.iter().map(|view| self.list_line(view, width)).collect();
+        let invited = |to: &Invitation| Line::from(format!("✉ {} ({})", to.name, to.by).cyan());
+        lines.extend(self.client.invitations().iter().map(invited));
         // The open one is always in sight.
         let at = self.list.iter().position(|view| Some(view.room) == self.open).unwrap_or(0);
         let skip = (at + 1).saturating_sub(usize::from(area.height));

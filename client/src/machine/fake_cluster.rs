@@ -80,6 +80,8 @@ pub(super) struct Cluster {
     pub(super) datagrams: Vec<(u64, LinkId, wire::ClientDatagram)>,
     /// Others' typing as the application saw it begin and end, and when, ms.
     pub(super) typing: Vec<(u64, RoomId, String, bool)>,
+    /// How often the invitations were other ones.
+    pub(super) invitations: usize,
     cursors: BTreeMap<RoomId, Vector>,
     /// The application commits what it sees at once.
     pub(super) commit: bool,
@@ -138,6 +140,7 @@ impl Cluster {
             marks: 0,
             datagrams: Vec::new(),
             typing: Vec::new(),
+            invitations: 0,
             cursors: BTreeMap::new(),
             commit: true,
         };
@@ -290,6 +293,7 @@ impl Cluster {
                 assert!(!self.progress_of(no).into_iter().any(last), "{progress:?} after the last word on {no:?}");
                 self.progress.push((no, progress));
             }
+            Output::Invitations => self.invitations += 1,
             Output::Persist(change) => self.changes.push(change),
             Output::Moved { from, to, reason } => self.moves.push((from, to, reason)),
             Output::SessionRefused { .. } => {}

@@ -370,6 +370,8 @@ pub enum Output {
         /// Begins; or ends: for 6 s nothing was heard of it, or a message came, or the room is closed.
         typing: bool,
     },
+    /// [`crate::machine::Machine::invitations`] are others now.
+    Invitations,
     /// Close a connection, or give up dialling. Inputs for it are ignored from now on.
     Close {
         /// Which.

@@ -25,6 +25,7 @@
 
 mod config;
 mod heartbeat;
+mod invitations;
 mod io;
 mod jitter;
 mod links;
@@ -51,6 +52,7 @@ use rooms::Rooms;
 use sites::Sites;
 
 pub use config::{Config, Limits, SiteConfig, Standby, Timing};
+pub use invitations::Invitation;
 pub use list::{Preview, RoomView};
 
 pub use io::{
@@ -106,6 +108,7 @@ pub struct Machine {
     /// Highest stamp minted, where it was near the site's clock.
     minted: Stamp,
     rooms: Rooms,
+    invitations: Vec<Invitation>,
     live: Live,
 }
 
@@ -152,6 +155,7 @@ impl Machine {
             next_no,
             minted: Stamp(0),
             rooms: Rooms::resumed(start.cursors),
+            invitations: Vec::new(),
             live: Live::default(),
             config,
         };
@@ -387,6 +391,11 @@ impl Machine {
     /// The rooms that the user is in, as far as a site has shown them: the one with the newest message first.
     pub fn rooms(&self, now: Now) -> Vec<RoomView> {
         self.rooms.list(self.home, self.clock_ms(now))
+    }
+
+    /// The rooms that the user is invited to and not in, the newest invitation first, as the home site told last.
+    pub fn invitations(&self) -> &[Invitation] {
+        &self.invitations
     }
 
     /// The home's connection, if there is a home.

@@ -4,6 +4,7 @@ use causeway_protocol::{DecodeError, Dot, RequestId, RoomId, Vector, limits, wir
 use prost::Message;
 
 use super::Machine;
+use super::invitations;
 use super::io::{Change, Covers, Delivery, Item, LinkId, Now, Output, Position};
 use super::list::{Listed, Told};
 
@@ -51,6 +52,14 @@ impl Machine {
                 entry.in_page = false;
                 if let Some(listed) = &mut entry.listed {
                     listed.unchanged(link);
+                }
+                return Ok(());
+            }
+            Frame::Invitations(told) => {
+                let told = invitations::of_wire(&told)?;
+                if told != self.invitations {
+                    self.invitations = told;
+                    self.outputs.push_back(Output::Invitations);
                 }
                 return Ok(());
             }

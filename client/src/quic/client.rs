@@ -14,7 +14,7 @@ use super::history::{self, Direction, HistoryPage};
 use super::members::{self, MembersPage, Presence, ReadBy};
 use super::query::HistoryError;
 use super::shared::{Clock, Shared, State};
-use crate::machine::{Counters, Machine, Now, ProfileChange, RoomView, SendError, Start, Submitted, Wish};
+use crate::machine::{Counters, Invitation, Machine, Now, ProfileChange, RoomView, SendError, Start, Submitted, Wish};
 
 /// When one site refuses the session, the others get this long to welcome it before connecting fails.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -235,7 +235,7 @@ impl Client {
         self.wish(room, Wish::Join)
     }
 
-    /// Ceases to be a member of a room.
+    /// Ceases to be a member of a room, or declines an invitation to it.
     ///
     /// # Errors
     /// As [`Client::create_room`].
@@ -473,6 +473,12 @@ impl Client {
     /// events that followed changed them. [`Event::RoomUpdated`] says where counts changed without an event.
     pub fn rooms(&self) -> Vec<RoomView> {
         self.inner.shared.state().machine.rooms(self.inner.shared.clock.now())
+    }
+
+    /// The rooms that the user is invited to and not in, the newest invitation first, as the home site told last;
+    /// [`Event::InvitationsChanged`] says that there are others. [`Client::join`] accepts one, [`Client::leave`] declines it.
+    pub fn invitations(&self) -> Vec<Invitation> {
+        self.inner.shared.state().machine.invitations().to_vec()
     }
 
     /// Messages of a room that the user has not read, capped at 100, as the home site counts them now.

@@ -214,6 +214,7 @@ impl Driver {
                 Output::Typing { room, user, typing: false } => {
                     state.events.push_back(Event::TypingEnded { room, user });
                 }
+                Output::Invitations => state.events.push_back(Event::InvitationsChanged),
                 Output::Persist(change) => self.unsaved.push(change),
                 Output::Progress { no, id, progress } => {
                     let Some(cell) = state.handles.get(&no).cloned() else { continue };

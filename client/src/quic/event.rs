@@ -221,6 +221,8 @@ pub enum Event {
         /// The room.
         room: RoomId,
     },
+    /// [`crate::Client::invitations`] are others now.
+    InvitationsChanged,
     /// Somebody else has begun to type in a room. Told once, until [`Event::TypingEnded`].
     Typing {
         /// The room.

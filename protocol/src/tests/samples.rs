@@ -298,6 +298,9 @@ fn event(out: &mut Vec<Sample>) {
         pins: vec![id()],
     };
     let unchanged = wire::RoomUnchanged { room: ROOM };
+    let invitation =
+        wire::Invitation { room: ROOM, name: "방".into(), channel: true, by: "ann".into(), id: Some(id()) };
+    let invitations = wire::Invitations { invitations: vec![invitation.clone()] };
     let frame = |frame| wire::EventFrame { frame: Some(frame) };
     samples!(out, EventFrame:
         frame(Event::Event(event.clone())),
@@ -307,6 +310,7 @@ fn event(out: &mut Vec<Sample>) {
         frame(Event::CaughtUp(caught_up.clone())),
         frame(Event::Summary(summary.clone())),
         frame(Event::Unchanged(unchanged.clone())),
+        frame(Event::Invitations(invitations.clone())),
     );
     let page =
         wire::HistoryPage { events: vec![event.clone()], more: true, code: 201, detail: "why".into(), unread: 9 };
@@ -320,6 +324,8 @@ fn event(out: &mut Vec<Sample>) {
     samples!(out, Preview: preview);
     samples!(out, Profile: profile);
     samples!(out, RoomUnchanged: unchanged);
+    samples!(out, Invitations: invitations);
+    samples!(out, Invitation: invitation);
     let member = wire::Member { user: "ann".into(), role: 5 };
     let detail = || "why".to_owned();
     samples!(out, MembersPage:

@@ -6,6 +6,7 @@
 
 mod admit;
 mod history;
+mod invitations;
 mod live;
 mod members;
 mod merge;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use causeway_protocol::{Dot, RequestId, RoomId, ShardId, UserId, Vector, encode_frame, wire};
 
 pub use history::history;
+pub use invitations::invitations;
 pub use live::{may_type, presence};
 pub use members::{members, readers};
 #[cfg(test)]

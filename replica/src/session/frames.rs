@@ -51,6 +51,10 @@ pub fn summary(summary: wire::RoomSummary) -> SessionOutput {
     event(Event::Summary(summary))
 }
 
+pub fn invitations(invitations: Vec<wire::Invitation>) -> SessionOutput {
+    event(Event::Invitations(wire::Invitations { invitations }))
+}
+
 pub fn room_unchanged(room: &RoomId) -> SessionOutput {
     event(Event::Unchanged(wire::RoomUnchanged { room: room.to_wire() }))
 }

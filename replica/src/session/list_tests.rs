@@ -40,6 +40,15 @@ fn marked(host: &mut Host, room: RoomId, marker: &Vector) {
 }
 
 #[test]
+fn invitations_are_told_once_also_where_there_is_none() {
+    let (mut host, ..) = ann();
+    assert_eq!(host.invitations, [Vec::new()], "a client may hold some of another site's");
+    host.handle(SessionInput::Invitations);
+    host.read_all();
+    assert_eq!(host.invitations.len(), 1);
+}
+
+#[test]
 fn a_room_that_opens_is_told_before_its_events() {
     let (host, ..) = ann();
     assert_eq!(host.story(), ["opened", "summary", "event", "event", "caught up"]);

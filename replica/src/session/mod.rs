@@ -142,6 +142,8 @@ pub enum SessionInput {
         /// Whether the user is a member now.
         member: bool,
     },
+    /// The bound user's invitations have changed (`io::Output::Invitations`).
+    Invitations,
     /// The bound user's read marker of a room has moved (`io::Output::Marked`).
     Marked {
         /// The room.
@@ -198,7 +200,7 @@ pub enum SessionOutput {
     Submit(ShardId, Submission),
     /// A user's read marker, for a shard.
     MarkRead(ShardId, UserId, RoomId, Vector),
-    /// The session is this user's from now on: route the user's `Membership` to it. Comes once.
+    /// The session is this user's from now on: route the user's `Membership` and `Invitations` to it. Comes once.
     Bind(UserId),
     /// Queue the room's live events for this session from now on.
     Subscribe(RoomId),
@@ -302,6 +304,11 @@ impl ServerSession {
             SessionInput::Membership { room, member } => {
                 if let Some(rooms) = &mut self.rooms {
                     rooms.membership(room, member, out);
+                }
+            }
+            SessionInput::Invitations => {
+                if let Some(rooms) = &mut self.rooms {
+                    rooms.invitations_changed();
                 }
             }
             SessionInput::Marked { room, marker } => {

@@ -171,6 +171,7 @@ impl World {
     fn look(&mut self) {
         for event in &self.host.events[self.taken..] {
             match event {
+                Event::Invitations(_) => {}
                 Event::Event(_) => {
                     let (room, id, dot) = seen(event).unwrap();
                     assert!(self.open.contains(&room), "an event of a room that is not open");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use causeway_protocol::{Dot, RoomId, ShardId, Stamp, UserId, Vector, limits};
+use causeway_protocol::{Dot, RoomId, ShardId, Stamp, UserId, Vector, limits, wire};
 
 use super::{SessionConfig, SessionOutput, frames};
 use crate::read::{self, Durables};
@@ -48,6 +48,9 @@ pub struct Rooms {
     marks: BTreeMap<RoomId, Vector>,
     /// Entries of all of them.
     mark_entries: usize,
+    /// The client is to be told of the user's invitations, if they are not the ones that it was told of.
+    owes_invitations: bool,
+    invitations: Option<Vec<wire::Invitation>>,
 }
 
 /// What the client has of a room.
@@ -108,7 +111,16 @@ impl Rooms {
     /// With what a hello said.
     pub fn resume(held: BTreeMap<RoomId, Held>) -> Self {
         let listing = Some(Listing::default());
-        Self { open: BTreeMap::new(), held, turns: VecDeque::new(), listing, marks: BTreeMap::new(), mark_entries: 0 }
+        Self {
+            open: BTreeMap::new(),
+            held,
+            turns: VecDeque::new(),
+            listing,
+            marks: BTreeMap::new(),
+            mark_entries: 0,
+            owes_invitations: true,
+            invitations: None,
+        }
     }
 
     pub fn unsubscribe_all(self, out: &mut Vec<SessionOutput>) {
@@ -116,7 +128,7 @@ impl Rooms {
     }
 
     pub fn wants_read(&self) -> bool {
-        self.listing.is_some() || !self.turns.is_empty()
+        self.listing.is_some() || self.owes_invitations || !self.turns.is_empty()
     }
 
     pub fn are_live(&self) -> bool {
@@ -155,6 +167,7 @@ impl Rooms {
 
     pub fn shard_ready(&mut self, shard: ShardId, shard_count: u16) {
         self.listing = Some(Listing::default());
+        self.owes_invitations = true;
         // A merge may have hidden what was told of.
         let of_shard = self.open.iter_mut().filter(|(room, _)| room.shard(shard_count) == shard);
         of_shard.for_each(|(_, room)| room.owes_summary |= !room.fresh);
@@ -168,6 +181,11 @@ impl Rooms {
                 self.turns.push_back(*id);
             }
         }
+    }
+
+    /// The user's invitations have changed, or may have.
+    pub fn invitations_changed(&mut self) {
+        self.owes_invitations = true;
     }
 
     /// The user's read marker has moved.
@@ -201,6 +219,8 @@ impl Rooms {
     }
 
     pub fn membership(&mut self, room: RoomId, member: bool, out: &mut Vec<SessionOutput>) {
+        // An invitation to a room that one is in says nothing.
+        self.owes_invitations = true;
         if member {
             self.open(room, out);
             self.no_longer_unsure(room);
@@ -272,6 +292,9 @@ impl Rooms {
         if let Some(listing) = self.listing.take() {
             return self.list(site, listing, out);
         }
+        if std::mem::take(&mut self.owes_invitations) {
+            self.invite(site, out)?;
+        }
         let (mut rooms, mut ops, mut bytes) = (READ_ROOMS_MAX, READ_OPS_MAX, bytes_max.max(1));
         while rooms > 0
             && ops > 0
@@ -287,6 +310,17 @@ impl Rooms {
             rooms -= 1;
             ops = ops.saturating_sub(read);
             bytes = bytes.saturating_sub(out[sent..].iter().map(event_bytes).sum());
+        }
+        Ok(())
+    }
+
+    /// Tells of the user's invitations what the client has not been told.
+    fn invite(&mut self, site: &Site<'_>, out: &mut Vec<SessionOutput>) -> Result<(), ViewError> {
+        let found = read::invitations(site.view, site.durables, site.config.shard_count, site.user)?;
+        // A client that comes from elsewhere may hold some.
+        if self.invitations.as_ref() != Some(&found) {
+            out.push(frames::invitations(found.clone()));
+            self.invitations = Some(found);
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ pub struct Host {
     pub site: Fixture,
     pub subscribed: BTreeSet<RoomId>,
     pub events: Vec<Event>,
+    /// The lists of invitations that it was told, one after the other.
+    pub invitations: Vec<Vec<wire::Invitation>>,
     pub control: Vec<wire::server_frame::Frame>,
     pub others: Vec<SessionOutput>,
     pub user: UserId,
@@ -50,7 +52,16 @@ impl Host {
     pub fn with(site: Fixture, name: &str, config: SessionConfig) -> Self {
         let session = ServerSession::new(config);
         let (events, control, others) = (Vec::new(), Vec::new(), Vec::new());
-        Self { session, site, subscribed: BTreeSet::new(), events, control, others, user: user(name) }
+        Self {
+            session,
+            site,
+            subscribed: BTreeSet::new(),
+            events,
+            invitations: Vec::new(),
+            control,
+            others,
+            user: user(name),
+        }
     }
 
     pub fn handle(&mut self, input: SessionInput) {
@@ -80,7 +91,10 @@ impl Host {
         for output in out {
             match output {
                 SessionOutput::Event(frame) => {
-                    self.events.push(decode::<wire::EventFrame>(&frame).frame.expect("a frame of some kind"));
+                    match decode::<wire::EventFrame>(&frame).frame.expect("a frame of some kind") {
+                        Event::Invitations(told) => self.invitations.push(told.invitations),
+                        event => self.events.push(event),
+                    }
                 }
                 SessionOutput::Control(frame) => {
                     self.control.push(decode::<wire::ServerFrame>(&frame).frame.expect("a frame of some kind"));
@@ -156,6 +170,7 @@ impl Host {
             .iter()
             .map(|event| match event {
                 Event::Event(_) => "event",
+                Event::Invitations(_) => "invitations",
                 Event::RoomOpened(_) => "opened",
                 Event::RoomClosed(_) => "closed",
                 Event::Gap(_) => "gap",

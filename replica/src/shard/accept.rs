@@ -85,6 +85,13 @@ impl Shard {
             self.refuse(tx, &submission, id, (Code::NotPermitted, detail));
             return Ok(());
         }
+        if self.has_too_many_invitations(tx, &request)? {
+            self.counters.invitations_limited += 1;
+            let max = limits::INVITATIONS_PER_USER_MAX;
+            let detail = format!("user has {max} invitations, the limit: wait until some are accepted or declined");
+            self.refuse(tx, &submission, id, (Code::NotPermitted, detail));
+            return Ok(());
+        }
         if self.has_too_many_members(tx, &request, &submission.user)? {
             self.counters.members_limited += 1;
             let max = self.config.room_members_max;
@@ -191,7 +198,7 @@ impl Shard {
         }
         let retention_ms = head.map_or(0, |head| head.retention_ms);
         let aware = rights::revocations_of(&member);
-        let saw = |row: &wire::ElementRow| crdt::tags(row).take(SAW_MAX).collect();
+        let saw = |row: &wire::ElementRow| -> Vec<RequestId> { crdt::tags(row).take(SAW_MAX).collect() };
         let grounds = match &request.kind {
             Some(Kind::Create(_)) if let Some(with) = &with => {
                 let other = member_row(tx, room, with)?;
@@ -214,7 +221,10 @@ impl Shard {
                 return refuse(Code::NotPermitted, &self.may_join(tx, &member).err().unwrap_or_default());
             }
             // To leave a room twice is to have left it.
-            Some(Kind::Leave(_)) => Grounds { saw: saw(&member), ..Grounds::default() },
+            Some(Kind::Leave(_)) => {
+                let invited: wire::ElementRow = tx.get(&Key::Invited(room, user.clone()))?.unwrap_or_default();
+                Grounds { saw: [saw(&member), saw(&invited)].concat(), ..Grounds::default() }
+            }
             _ if member.tags.is_empty() => {
                 return refuse(Code::NotPermitted, "user is not a member of the room: join it first");
             }

@@ -239,6 +239,17 @@ impl Shard {
         } else {
             tx.put_bytes(key, new.encode_to_vec().into());
         }
+        if let Key::Invited(room, user) = key
+            && new.tags != old.tags
+        {
+            self.index_invited(tx, room, user, new);
+        }
+        // Who is banned is told of no invitation.
+        if let Key::Member(_, user) = key
+            && new.revocations != old.revocations
+        {
+            self.release.push(Pending::Invitations(user.clone()));
+        }
         if let Key::Member(room, user) = key
             && !new.grants.is_empty()
             && old.grants.is_empty()
@@ -287,6 +298,16 @@ impl Shard {
         tx.put(&Key::Head(*room), &head);
         self.release.push(Pending::Membership { room: *room, user: user.clone(), member });
         Ok(())
+    }
+
+    /// Keeps the user's list of invitations in step, and tells sessions of a change.
+    pub(super) fn index_invited(&mut self, tx: &mut Tx<'_>, room: &RoomId, user: &UserId, row: &wire::ElementRow) {
+        let key = Key::UserInvited(user_hash(user), *room);
+        match row.tags.is_empty() {
+            true => tx.delete(&key),
+            false => tx.put_bytes(&key, Bytes::new()),
+        }
+        self.release.push(Pending::Invitations(user.clone()));
     }
 
     fn update_head(&self, tx: &mut Tx<'_>, op: &Op, first_dot: bool) -> Result<(), ViewError> {
@@ -439,7 +460,12 @@ pub(super) fn effects(op: &Op) -> Vec<Effect> {
             let invited = Effect::Remove(Key::Invited(*room, op.user.clone()));
             std::iter::once(invited).chain(join(&op.user)).collect()
         }
-        (Kind::Leave(_), ..) => vec![Effect::Remove(member(&op.user)), Effect::Member(op.user.clone())],
+        // Who is invited declines so.
+        (Kind::Leave(_), ..) => vec![
+            Effect::Remove(member(&op.user)),
+            Effect::Remove(Key::Invited(*room, op.user.clone())),
+            Effect::Member(op.user.clone()),
+        ],
         (Kind::Invite(_), Some(user), _) => vec![Effect::Add(Key::Invited(*room, user))],
         (Kind::SetRole(set), Some(user), _) => {
             let demoted = op.past.is_some();

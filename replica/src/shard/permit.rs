@@ -2,13 +2,15 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use causeway_protocol::{Message, RequestId, Role, RoomId, UserId, limits, wire, wire::request::Kind};
+use causeway_protocol::{Bytes, Message, RequestId, Role, RoomId, UserId, limits, wire, wire::request::Kind};
 
 use super::Shard;
 use super::revoke::member_row;
 use super::tx::Tx;
 use crate::crdt;
-use crate::key::{Key, Policy, Register, members_range, role_holders_range, user_hash, user_rooms_range};
+use crate::key::{
+    Key, Policy, Register, members_range, role_holders_range, user_hash, user_invited_range, user_rooms_range,
+};
 use crate::request::Request;
 use crate::rights;
 use crate::view::{Cf, View, ViewError};
@@ -88,13 +90,25 @@ impl Shard {
         Ok(is_full && tx.get_bytes(&Key::UserRoom(user_hash(user), request.room))?.is_none())
     }
 
+    /// Whether a request would give somebody one invitation more than a user may have. Looks at as many keys.
+    pub(super) fn has_too_many_invitations(&self, tx: &Tx<'_>, request: &Request) -> Result<bool, ViewError> {
+        let Some(Kind::Invite(invite)) = &request.kind else { return Ok(false) };
+        let Ok(user) = UserId::new(&invite.user) else { return Ok(false) };
+        if tx.get_bytes(&Key::UserInvited(user_hash(&user), request.room))?.is_some() {
+            return Ok(false);
+        }
+        self.has_keys(tx, user_invited_range(&user), limits::INVITATIONS_PER_USER_MAX)
+    }
+
     /// Looks at as many keys as the user has rooms.
     fn has_too_many_rooms(&self, tx: &Tx<'_>, request: &Request, user: &UserId) -> Result<bool, ViewError> {
         if tx.get_bytes(&Key::UserRoom(user_hash(user), request.room))?.is_some() {
             return Ok(false);
         }
-        let max = self.config.user_rooms_max;
-        let (start, end) = user_rooms_range(user);
+        self.has_keys(tx, user_rooms_range(user), self.config.user_rooms_max)
+    }
+
+    fn has_keys(&self, tx: &Tx<'_>, (start, end): (Bytes, Bytes), max: usize) -> Result<bool, ViewError> {
         let mut count = 0;
         tx.overlay().scan(Cf::Head, &start, &end, &mut |_, _| {
             count += 1;

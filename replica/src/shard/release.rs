@@ -24,6 +24,8 @@ pub(super) enum Pending {
     },
     /// A user's membership changed.
     Membership { room: RoomId, user: UserId, member: bool },
+    /// A user's invitations changed.
+    Invitations(UserId),
     /// A session waits for its ack.
     Ack { session: SessionId, id: RequestId, dot: Dot },
     /// A snapshot was merged, up to this vector.
@@ -103,6 +105,7 @@ impl Shard {
                     Pending::Membership { room, user, member } => {
                         effects.push(Output::Membership { room, user, member });
                     }
+                    Pending::Invitations(user) => effects.push(Output::Invitations { user }),
                     Pending::Purge(purge) => self.purge(tx, &purge)?,
                     Pending::Ack { session, id, dot } => acks.push((session, id, dot)),
                     Pending::Merged(vector) => {

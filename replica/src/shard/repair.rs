@@ -9,6 +9,7 @@ use causeway_protocol::{Message, RoomId, Vector, wire};
 
 use super::Shard;
 use super::digest::{Bucket, canonical_element, canonical_request, element_bucket, request_bucket};
+use super::release::Pending;
 use super::revoke::member_row;
 use super::tx::{Tx, corrupt, stored_op};
 use crate::io::Outputs;
@@ -76,9 +77,14 @@ impl Shard {
                 match &key {
                     Key::Member(_, user) => {
                         self.index_member(tx, &room, user)?;
+                        self.release.push(Pending::Invitations(user.clone()));
                         if !member_row(tx, room, user)?.grants.is_empty() {
                             tx.put_bytes(&Key::RoleHolder(room, user.clone()), Bytes::new());
                         }
+                    }
+                    Key::Invited(_, user) => {
+                        let row = tx.get(&key)?.unwrap_or_default();
+                        self.index_invited(tx, &room, user, &row);
                     }
                     Key::Redaction(_, target, user) => self.plan_purge(tx, room, *target, user),
                     Key::Register(_, register) => {

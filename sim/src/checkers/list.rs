@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use causeway_client::machine::RoomView;
+use causeway_client::machine::{Invitation, RoomView};
 use causeway_protocol::wire::request::Kind;
 use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, UserId, Vector, limits, preview, wire};
 use causeway_replica::key::{Key, Register};
@@ -57,6 +57,32 @@ pub fn wrong(views: &[RoomView], rooms: &[RoomId], reader: &Reader<'_>) -> Resul
         }
     }
     Ok(None)
+}
+
+/// What a client's list of invitations has wrong, by its home site's rows.
+pub fn wrong_invitations<'a>(
+    told: &[Invitation],
+    rooms: impl IntoIterator<Item = &'a RoomId>,
+    reader: &Reader<'_>,
+) -> Result<Option<String>, Violation> {
+    let element = |key: Key| -> wire::ElementRow {
+        let row = reader.view.get(Cf::Element, &key.encode()).ok().flatten();
+        row.and_then(|row| wire::ElementRow::decode(row).ok()).unwrap_or_default()
+    };
+    let mut standing: BTreeMap<RoomId, RequestId> = BTreeMap::new();
+    for room in rooms {
+        let member = element(Key::Member(*room, reader.user.clone()));
+        // A lifting that is hidden lifts nothing.
+        let is_lifted = |by: &wire::Revocation| by.lifts.iter().any(|lift| !lift.hidden);
+        let is_banned = member.revocations.iter().any(|by| by.ban && by.until_ms == 0 && !is_lifted(by));
+        let invited = element(Key::Invited(*room, reader.user.clone()));
+        let last = invited.tags.iter().map(RequestId::from_wire).max();
+        if let Some(id) = last.filter(|_| member.tags.is_empty() && !is_banned) {
+            standing.insert(*room, id);
+        }
+    }
+    let told: BTreeMap<RoomId, RequestId> = told.iter().map(|invitation| (invitation.room, invitation.id)).collect();
+    Ok((told != standing).then(|| format!("it was told of the invitations {told:?}, not of {standing:?}")))
 }
 
 fn wrong_room(view: &RoomView, room: &Room, reader: &Reader<'_>) -> Result<Option<String>, Violation> {

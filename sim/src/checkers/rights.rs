@@ -224,7 +224,7 @@ impl<'a> Model<'a> {
         self.alive(
             |act| act.target() == user && matches!(act.kind, Kind::Invite(_)),
             |act| {
-                (act.user == user && matches!(act.kind, Kind::Join(_)))
+                (act.user == user && matches!(act.kind, Kind::Join(_) | Kind::Leave(_)))
                     || (act.target() == user && matches!(act.kind, Kind::Kick(_) | Kind::Ban(_)))
             },
         )
@@ -502,7 +502,7 @@ impl<'a> Model<'a> {
         let react = |target: &Option<wire::RequestId>| target.as_ref().map_or(RequestId::MIN, RequestId::from_wire);
         match &act.kind {
             Kind::Join(_) => self.invitations(&act.user),
-            Kind::Leave(_) => self.joins(&act.user),
+            Kind::Leave(_) => &self.joins(&act.user) | &self.invitations(&act.user),
             Kind::Kick(_) | Kind::Ban(_) => &self.joins(act.target()) | &self.invitations(act.target()),
             Kind::SetRole(set) => self.joins(&set.user),
             Kind::LiftBan(lift) => self.bans(&lift.user).into_iter().map(|(id, _)| id).collect(),

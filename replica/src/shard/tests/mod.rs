@@ -5,6 +5,7 @@ mod cluster;
 mod direct;
 mod expire;
 mod hostile;
+mod invitations;
 mod one;
 mod profile;
 mod rejoin;
