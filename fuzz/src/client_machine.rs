@@ -273,6 +273,15 @@ impl Run {
                     missing: u.arbitrary()?,
                 })
             }
+            4 if u.arbitrary()? => Event::Invitations(wire::Invitations {
+                invitations: vec![wire::Invitation {
+                    room,
+                    name: "room".into(),
+                    channel: u.arbitrary()?,
+                    by: "ann".into(),
+                    id: Some(self.forge.id(u)?.to_wire()),
+                }],
+            }),
             4 => Event::Unchanged(wire::RoomUnchanged { room }),
             5 => Event::Summary(wire::RoomSummary {
                 room,
@@ -286,6 +295,7 @@ impl Run {
                 named: Some(self.forge.id(u)?.to_wire()),
                 profile: Some(wire::Profile { topic: "topic".into(), writers: u.arbitrary()?, ..Default::default() }),
                 pins: vec![self.forge.id(u)?.to_wire()],
+                knocks: if u.arbitrary()? { vec!["ann".into()] } else { Vec::new() },
             }),
             3 => Event::CaughtUp(wire::CaughtUp { room, vector: Some(self.forge.vector(u, &held, own())?) }),
             _ => {

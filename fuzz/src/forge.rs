@@ -168,8 +168,11 @@ impl Forge {
                 open: Some(flag),
                 writers: Some(u.arbitrary::<u8>()?.into()),
                 retention_ms: Some(u.arbitrary::<u16>()?.into()),
+                knock: Some(u.arbitrary()?),
             }),
             21 => Kind::Pin(wire::Pin { target }),
+            23 => Kind::Knock(wire::Knock {}),
+            24 => Kind::Decline(wire::Decline { user }),
             22 => Kind::Unpin(wire::Unpin { target }),
             _ => return Ok(None),
         }))

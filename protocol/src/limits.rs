@@ -51,6 +51,8 @@ pub const REVOCATIONS_PER_USER_MAX: usize = 64;
 pub const GRANTS_PER_USER_MAX: usize = 64;
 /// Invitations of one user that stand at a time, as far as a site knows. Leaving a room that one is not in declines one.
 pub const INVITATIONS_PER_USER_MAX: usize = 100;
+/// Users who ask to be let into one room at a time, as far as a site knows.
+pub const KNOCKS_PER_ROOM_MAX: usize = 200;
 /// Users that one message may name.
 pub const MENTIONS_MAX: usize = 16;
 /// Where counting a room's unread messages stops.

@@ -133,7 +133,7 @@ pub enum Output {
         room: RoomId,
         /// The op that did it.
         dot: Dot,
-        /// Whether it hid something; else it is one more acceptance of what shows already.
+        /// Whether it hid or removed something; else it is one more acceptance of what shows already.
         hides: bool,
     },
     /// A user became (`true`) or ceased to be a member of a room.

@@ -26,12 +26,14 @@ pub enum Register {
     Writers = 6,
     /// How long bodies of messages accepted from now on are kept, ms, 8 bytes; 0: for good.
     Retention = 7,
+    /// Whether who may not join may ask to be let in, one byte.
+    Knock = 8,
 }
 
 impl Register {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Name, Self::Policy, Self::Topic, Self::Avatar, Self::Open, Self::Writers, Self::Retention];
+    pub const ALL: [Self; 8] =
+        [Self::Name, Self::Policy, Self::Topic, Self::Avatar, Self::Open, Self::Writers, Self::Retention, Self::Knock];
 }
 
 /// What a room is: from its create request, and as its profile was changed since.
@@ -103,6 +105,11 @@ pub fn retention_of(value: &[u8]) -> u64 {
     value.try_into().map(u64::from_be_bytes).unwrap_or(0)
 }
 
+/// Whether who may not join may ask to be let in, of its register's value.
+pub fn knock_of(value: &[u8]) -> bool {
+    value.first().is_some_and(|byte| *byte != 0)
+}
+
 /// A row's key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Key {
@@ -128,6 +135,8 @@ pub enum Key {
     Redaction(RoomId, RequestId, UserId),
     /// `element`, tag 7: a pinned message -> `ElementRow`.
     Pin(RoomId, RequestId),
+    /// `element`, tag 8: somebody who asks to be let in -> `ElementRow`.
+    Knock(RoomId, UserId),
     /// `head`, tag 1 -> `HeadRow`.
     Head(RoomId),
     /// `head`, tag 2: a room of a user, by the user's hash -> empty. Derived from `Member` rows.
@@ -162,6 +171,7 @@ mod tag {
     pub const EDIT: u8 = 5;
     pub const REDACTION: u8 = 6;
     pub const PIN: u8 = 7;
+    pub const KNOCK: u8 = 8;
 
     pub const HEAD: u8 = 1;
     pub const USER_ROOM: u8 = 2;
@@ -197,7 +207,8 @@ impl Key {
             | Key::Reaction(..)
             | Key::Edit(..)
             | Key::Redaction(..)
-            | Key::Pin(..) => Cf::Element,
+            | Key::Pin(..)
+            | Key::Knock(..) => Cf::Element,
             Key::Head(_) | Key::UserRoom(..) | Key::RoleHolder(..) | Key::UserInvited(..) => Cf::Head,
             Key::Read(..) => Cf::Read,
             Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) | Key::Purge(..) | Key::Deadline(..) => Cf::Meta,
@@ -214,7 +225,8 @@ impl Key {
             | Key::Reaction(room, ..)
             | Key::Edit(room, ..)
             | Key::Redaction(room, ..)
-            | Key::Pin(room, _) => Some(*room),
+            | Key::Pin(room, _)
+            | Key::Knock(room, _) => Some(*room),
             _ => None,
         }
     }
@@ -241,6 +253,7 @@ impl Key {
             }
             Key::Member(room, user) => put_room(&mut out, room, tag::MEMBER, user.as_str().as_bytes()),
             Key::Invited(room, user) => put_room(&mut out, room, tag::INVITED, user.as_str().as_bytes()),
+            Key::Knock(room, user) => put_room(&mut out, room, tag::KNOCK, user.as_str().as_bytes()),
             Key::Pin(room, target) => put_room(&mut out, room, tag::PIN, &target.to_bytes()),
             Key::Register(room, register) => put_room(&mut out, room, tag::REGISTER, &[*register as u8]),
             Key::Reaction(room, target, symbol, user) => {
@@ -330,6 +343,7 @@ impl Key {
                 let (room, rest) = split_room(b)?;
                 match rest.split_first()? {
                     (&tag::MEMBER, rest) => Key::Member(room, user(rest)?),
+                    (&tag::KNOCK, rest) => Key::Knock(room, user(rest)?),
                     (&tag::INVITED, rest) => Key::Invited(room, user(rest)?),
                     (&tag::REACTION, rest) => {
                         let (target, rest) = split_id(rest)?;
@@ -445,6 +459,13 @@ pub fn pins_range(room: &RoomId) -> (Bytes, Bytes) {
 pub fn role_holders_range(room: &RoomId) -> (Bytes, Bytes) {
     let mut prefix = room.0.to_vec();
     prefix.push(tag::ROLE_HOLDER);
+    prefix_range(&prefix)
+}
+
+/// All keys of who asks to be let into a room, by name.
+pub fn knocks_range(room: &RoomId) -> (Bytes, Bytes) {
+    let mut prefix = room.0.to_vec();
+    prefix.push(tag::KNOCK);
     prefix_range(&prefix)
 }
 

@@ -33,6 +33,8 @@ fn keys_have_these_bytes_for_good() {
         (Key::Register(room, Register::Open), Cf::Element, format!("{ab}0305")),
         (Key::Register(room, Register::Writers), Cf::Element, format!("{ab}0306")),
         (Key::Register(room, Register::Retention), Cf::Element, format!("{ab}0307")),
+        (Key::Register(room, Register::Knock), Cf::Element, format!("{ab}0308")),
+        (Key::Knock(room, ann.clone()), Cf::Element, format!("{ab}08616e6e")),
         (Key::Reaction(room, id, "+1".into(), ann.clone()), Cf::Element, format!("{ab}04{place}2b3100616e6e")),
         (Key::Edit(room, id, later, ann.clone()), Cf::Element, format!("{ab}05{place}{}616e6e", "33".repeat(16))),
         (Key::Redaction(room, id, ann.clone()), Cf::Element, format!("{ab}06{place}616e6e")),
@@ -106,6 +108,7 @@ fn key() -> impl Strategy<Value = Key> {
         (room(), user()).prop_map(|(room, user)| Key::Invited(room, user)),
         room().prop_map(|room| Key::Register(room, Register::Name)),
         (room(), 0..Register::ALL.len()).prop_map(|(room, at)| Key::Register(room, Register::ALL[at])),
+        (room(), user()).prop_map(|(room, user)| Key::Knock(room, user)),
         (room(), id()).prop_map(|(room, target)| Key::Pin(room, target)),
         (room(), id(), "[^\\p{C}]{1,16}", user())
             .prop_map(|(room, id, symbol, user)| { Key::Reaction(room, id, symbol.into(), user) }),
@@ -194,6 +197,10 @@ proptest! {
                 prop_assert_eq!(within(&key, &user_rooms_range(&name)), *user == user_hash(&name));
                 let listed = Key::UserRoom(user_hash(&name), *room);
                 prop_assert!(within(&listed, &user_rooms_range(&name)));
+            }
+            Key::Knock(room, _) => {
+                prop_assert_eq!(within(&key, &knocks_range(&own)), *room == own);
+                prop_assert!(within(&key, &knocks_range(room)) && !within(&key, &members_range(room)));
             }
             Key::UserInvited(user, _) => {
                 prop_assert_eq!(within(&key, &user_invited_range(&name)), *user == user_hash(&name));

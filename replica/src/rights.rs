@@ -12,24 +12,28 @@ fn required(kind: &Kind, Policy { channel, direct, writers, .. }: Policy) -> Rol
         Kind::SetProfile(set) if sets_rules(set) && !direct => Role::Admin,
         Kind::Invite(_) | Kind::SetName(_) | Kind::SetProfile(_) if channel => Role::Moderator,
         Kind::Invite(_) | Kind::SetName(_) | Kind::SetProfile(_) => Role::Member,
+        Kind::Decline(_) => Role::Moderator,
         Kind::Pin(_) | Kind::Unpin(_) if direct => Role::Member,
         Kind::Pin(_) | Kind::Unpin(_) => Role::Moderator,
         Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) => Role::Moderator,
         Kind::Redact(redact) if !redact.author.is_empty() => Role::Moderator,
         Kind::SetRole(_) => Role::Admin,
-        Kind::Create(_) | Kind::Join(_) | Kind::Leave(_) | Kind::Redact(_) | Kind::Unreact(_) => Role::Reader,
+        Kind::Create(_) | Kind::Join(_) | Kind::Leave(_) | Kind::Redact(_) | Kind::Unreact(_) | Kind::Knock(_) => {
+            Role::Reader
+        }
     }
 }
 
 /// Whether it changes more than how a room shows itself.
 fn sets_rules(set: &wire::SetProfile) -> bool {
-    set.open.is_some() || set.writers.is_some() || set.retention_ms.is_some()
+    set.open.is_some() || set.writers.is_some() || set.retention_ms.is_some() || set.knock.is_some()
 }
 
 /// Whether a direct room does without it.
 fn is_of_groups(kind: &Kind) -> bool {
     match kind {
         Kind::Invite(_) | Kind::SetName(_) | Kind::SetRole(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) => true,
+        Kind::Knock(_) | Kind::Decline(_) => true,
         // Both say how long it keeps bodies, and nothing else.
         Kind::SetProfile(set) => *set != wire::SetProfile { retention_ms: set.retention_ms, ..Default::default() },
         Kind::Redact(redact) => !redact.author.is_empty(),
@@ -52,7 +56,8 @@ pub fn target(kind: &Kind) -> Option<&str> {
         | Kind::SetRole(wire::SetRole { user, .. })
         | Kind::Kick(wire::Kick { user, .. })
         | Kind::Ban(wire::Ban { user, .. })
-        | Kind::LiftBan(wire::LiftBan { user }) => Some(user),
+        | Kind::LiftBan(wire::LiftBan { user })
+        | Kind::Decline(wire::Decline { user }) => Some(user),
         Kind::Redact(wire::Redact { author, .. }) if !author.is_empty() => Some(author),
         _ => None,
     }
@@ -101,11 +106,12 @@ fn takes(floor: Option<Role>, op: &Act<'_>) -> bool {
         Kind::Message(_) | Kind::Edit(_) | Kind::React(_) | Kind::Invite(_) | Kind::Pin(_) => {
             floor <= Some(Role::Reader)
         }
-        Kind::Join(_) => floor.is_none(),
+        Kind::Join(_) | Kind::Knock(_) => floor.is_none(),
         Kind::Create(_)
         | Kind::SetName(_)
         | Kind::SetProfile(_)
         | Kind::Unpin(_)
+        | Kind::Decline(_)
         | Kind::Leave(_)
         | Kind::Redact(_)
         | Kind::Unreact(_)

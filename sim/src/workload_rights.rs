@@ -38,11 +38,15 @@ impl World {
         let other = if rng.percent(8) { own.clone() } else { other };
         let role = *rng.pick(&Role::ALL)?;
         let until_ms = if rng.percent(60) { now_ms + rng.within(500, BAN_MS_MAX) } else { 0 };
-        let deed = rng.below(22);
+        let deed = rng.below(30);
         let acts = acts_of(self.sites[at].disk.visible(), &room).ok()?;
         let model = Model::of(&acts);
-        // Few are banned: who lifts a ban looks for them.
-        let banned = if (11..14).contains(&deed) { model.banned() } else { Vec::new() };
+        // Few are banned, and few ask to be let in: who lifts a ban or answers looks for them.
+        let banned = match deed {
+            11..14 => model.banned(),
+            25..29 => model.knocking(),
+            _ => Vec::new(),
+        };
         let banned = self.workload.rng().pick(&banned).and_then(|user| UserId::new(user).ok());
         let other = banned.unwrap_or(other);
         let (user, reason) = (other.as_str().to_owned(), "a reason".to_owned());
@@ -56,10 +60,11 @@ impl World {
             16..19 => {
                 let rng = self.workload.rng();
                 let mut change = ProfileChange::default();
-                match rng.below(5) {
+                match rng.below(8) {
                     0..2 => change.open = Some(rng.percent(60)),
                     // Mostly back to what lets people write.
                     2..4 => change.writers = Some(if rng.percent(70) { Role::Member } else { role.max(Role::Member) }),
+                    4..7 => change.knock = Some(rng.percent(80)),
                     _ => {
                         let kept_ms = if rng.percent(50) { 0 } else { rng.within(1_000, 8_000) };
                         change.retention = Some(Duration::from_millis(kept_ms));
@@ -69,6 +74,7 @@ impl World {
                     open: change.open,
                     writers: change.writers.map(Role::number),
                     retention_ms: change.retention.map(|kept| kept.as_millis() as u64),
+                    knock: change.knock,
                     ..Default::default()
                 };
                 (Kind::SetProfile(set), Wish::SetProfile(change))
@@ -83,6 +89,9 @@ impl World {
                     false => (Kind::Unpin(wire::Unpin { target: id }), Wish::Unpin(target)),
                 }
             }
+            22..25 => (Kind::Knock(wire::Knock {}), Wish::Knock),
+            25..27 => (Kind::Decline(wire::Decline { user }), Wish::Decline(other)),
+            27..29 => (Kind::Invite(wire::Invite { user }), Wish::Invite(other)),
             11..14 => (Kind::LiftBan(wire::LiftBan { user }), Wish::LiftBan(other)),
             _ => {
                 let seen = self.clients[number].seen.iter().rev().filter(|seen| seen.room == room && !seen.own);

@@ -6,8 +6,8 @@ use causeway_client::{Handle, ProfileChange, RoomId, SendError, UnknownRole, Use
 
 use crate::chat::Chat;
 
-const HELP: &str = "commands: /new NAME, /with USER, /join ROOM, /accept, /decline, /leave, /name NAME, /topic TEXT, /keep SECONDS; /re, /edit, /gone, /+, /-, /pin, \
-                    /unpin with a message's number; /invite, /role, /kick, /ban, /unban with a user";
+const HELP: &str = "commands: /new NAME, /with USER, /join ROOM, /knock ROOM, /accept, /decline, /leave, /name NAME, /topic TEXT, /keep SECONDS; /re, /edit, /gone, /+, /-, /pin, \
+                    /unpin with a message's number; /invite, /no, /role, /kick, /ban, /unban with a user";
 
 fn words(e: SendError) -> String {
     e.to_string()
@@ -45,6 +45,11 @@ impl Chat {
                 self.enter(room);
                 return Ok(());
             }
+            "knock" => {
+                let room = RoomId::parse(rest).map_err(|e| e.to_string())?;
+                self.changes.push(self.client.knock(room).map_err(words)?);
+                return Ok(());
+            }
             // The newest invitation.
             "accept" | "decline" => {
                 let room = self.client.invitations().first().ok_or("nobody has invited us")?.room;
@@ -71,7 +76,7 @@ impl Chat {
                 let retention = Some(Duration::from_secs(seconds));
                 self.client.set_profile(room, ProfileChange { retention, ..ProfileChange::default() }).map_err(words)?
             }
-            "invite" | "role" | "kick" | "ban" | "unban" => self.use_right(room, name, rest)?,
+            "invite" | "no" | "role" | "kick" | "ban" | "unban" => self.use_right(room, name, rest)?,
             "re" | "edit" | "gone" | "+" | "-" | "pin" | "unpin" => match self.change_message(room, name, rest)? {
                 Some(sent) => sent,
                 None => return Ok(()),
@@ -88,6 +93,7 @@ impl Chat {
         let user = UserId::new(user).map_err(|e| e.to_string())?;
         let sent = match name {
             "invite" => self.client.invite(room, user),
+            "no" => self.client.decline(room, user),
             "role" => self.client.set_role(room, user, rest.parse().map_err(|e: UnknownRole| e.to_string())?),
             "kick" => self.client.kick(room, user, rest),
             "ban" => self.client.ban(room, user, rest, None),

@@ -61,6 +61,10 @@ pub enum Wish {
     Pin(RequestId),
     /// Unpin it.
     Unpin(RequestId),
+    /// Ask to be let into a room.
+    Knock,
+    /// Answer with no to somebody who asks to be let in.
+    Decline(UserId),
     /// Give a member a role.
     SetRole(UserId, Role),
     /// End somebody's membership, with a reason of up to `limits::REASON_BYTES_MAX`.
@@ -111,6 +115,8 @@ pub struct ProfileChange {
     /// How long bodies of messages are kept that are accepted from now on: a second to ten years, in whole ms; zero: for
     /// good.
     pub retention: Option<Duration>,
+    /// Whether who may not join may ask to be let in.
+    pub knock: Option<bool>,
 }
 
 /// Why a request was not taken into the outbox. Nothing was sent.

@@ -25,6 +25,10 @@ pub struct RoomView {
     pub writers: Option<Role>,
     /// How long bodies of new messages are kept; `None`: for good.
     pub retention: Option<Duration>,
+    /// Whether who may not join may ask to be let in.
+    pub knock: bool,
+    /// Who asks to be let in, by name, as the home site told last: the first 50.
+    pub knocks: Vec<String>,
     /// Pinned messages, by their places, as the home site told last.
     pub pins: Vec<RequestId>,
     /// Whether who joins is a reader.
@@ -64,6 +68,9 @@ pub struct Preview {
     /// The edit that it shows.
     pub edit: Option<RequestId>,
 }
+
+/// Sites tell of no more who ask to be let in.
+const KNOCKS_TOLD: usize = 50;
 
 /// A body as it came.
 #[derive(Clone, Copy)]
@@ -111,6 +118,8 @@ pub(super) struct Listed {
     open: Field<bool>,
     writers: Field<u32>,
     retention_ms: Field<u64>,
+    knock: Field<bool>,
+    knocks: Vec<String>,
     pins: Vec<RequestId>,
     channel: bool,
     direct: String,
@@ -142,6 +151,8 @@ impl Listed {
             open: Field::of(opened.open, None),
             writers: Field::of(Role::Member.number(), None),
             retention_ms: Field::default(),
+            knock: Field::default(),
+            knocks: Vec::new(),
             pins: Vec::new(),
             channel: opened.channel,
             direct: opened.direct.clone(),
@@ -158,9 +169,9 @@ impl Listed {
         }
     }
 
-    /// The site showed it anew: what it does not know yet stays.
+    /// The site showed it anew: what it does not know yet stays. A question is answered by the summary that follows, not yet.
     pub(super) fn opened_again(&mut self, by: LinkId, opened: &wire::RoomOpened) {
-        (self.by, self.channel, self.asked) = (by, opened.channel, false);
+        (self.by, self.channel) = (by, opened.channel);
         self.name.told(opened.name.clone(), opened.named.as_ref());
     }
 
@@ -178,7 +189,9 @@ impl Listed {
             self.open.told(profile.open, profile.open_by.as_ref());
             self.writers.told(profile.writers, profile.writers_by.as_ref());
             self.retention_ms.told(profile.retention_ms, profile.retention_by.as_ref());
+            self.knock.told(profile.knock, profile.knock_by.as_ref());
         }
+        self.knocks.clone_from(&summary.knocks);
         self.pins = summary.pins.iter().map(RequestId::from_wire).collect();
         (self.unread, self.mentions, self.asked) = (summary.unread, summary.mentions, false);
         let last = summary.last.as_ref().map(Preview::of_wire);
@@ -222,7 +235,7 @@ impl Listed {
     }
 
     /// A request that was delivered, once. Whether what is here may be wrong after it: its newest message has been
-    /// changed by what came before it and is not here, and which pins an unpinning has seen is the site's to say.
+    /// changed by what came before it and is not here, and which pins and knocks a removal has seen is the site's to say.
     pub(super) fn note(
         &mut self,
         me: &str,
@@ -274,11 +287,23 @@ impl Listed {
                 set.open.iter().for_each(|open| self.open.set(*open, id));
                 set.writers.iter().for_each(|writers| self.writers.set(*writers, id));
                 set.retention_ms.iter().for_each(|ms| self.retention_ms.set(*ms, id));
+                set.knock.iter().for_each(|knock| self.knock.set(*knock, id));
             }
-            Some(Kind::Pin(_) | Kind::Unpin(_)) => may_be_wrong = true,
+            Some(Kind::Pin(_) | Kind::Unpin(_) | Kind::Knock(_) | Kind::Decline(_)) => may_be_wrong = true,
+            Some(Kind::Join(_) | Kind::Leave(_)) => may_be_wrong = self.is_knocking(by),
+            Some(
+                Kind::Invite(wire::Invite { user })
+                | Kind::Kick(wire::Kick { user, .. })
+                | Kind::Ban(wire::Ban { user, .. }),
+            ) => may_be_wrong = self.is_knocking(user),
             _ => {}
         }
         may_be_wrong
+    }
+
+    /// Whether somebody asks to be let in, or may be among those that are not told.
+    fn is_knocking(&self, user: &str) -> bool {
+        self.knocks.len() >= KNOCKS_TOLD || self.knocks.iter().any(|asks| asks == user)
     }
 
     pub(super) fn view(&self, room: RoomId, home: Option<LinkId>, clock_ms: u64) -> RoomView {
@@ -291,6 +316,8 @@ impl Listed {
             open: self.open.value,
             writers: Role::from_number(self.writers.value),
             retention: Some(self.retention_ms.value).filter(|ms| *ms > 0).map(Duration::from_millis),
+            knock: self.knock.value,
+            knocks: self.knocks.clone(),
             pins: self.pins.clone(),
             channel: self.channel,
             direct: Some(self.direct.clone()).filter(|with| !with.is_empty()),

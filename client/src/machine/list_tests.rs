@@ -113,6 +113,28 @@ fn the_preview_follows_the_authors_edits_and_the_redaction() {
 }
 
 #[test]
+fn who_asks_to_be_let_in_is_the_sites_to_tell_after_what_may_change_it() {
+    let bob = || "bob".to_owned();
+    let mut room = listed(5, 10);
+    assert!(note(&mut room, 6, 11, "bob", Kind::Knock(wire::Knock {}), ""));
+    assert!(!note(&mut room, 7, 12, "bob", Kind::Join(wire::Join {}), ""), "nobody asked");
+    let told = wire::RoomSummary { knocks: vec![bob()], ..Default::default() };
+    room.summarise(&told, upto(7), Vector::new());
+    assert_eq!(view(&room).knocks, ["bob"]);
+    let answers = [
+        ("bob", Kind::Join(wire::Join {})),
+        ("bob", Kind::Leave(wire::Leave {})),
+        ("ann", Kind::Invite(wire::Invite { user: bob() })),
+        ("ann", Kind::Decline(wire::Decline { user: bob() })),
+        ("ann", Kind::Ban(wire::Ban { user: bob(), ..Default::default() })),
+    ];
+    for (by, answer) in answers {
+        assert!(note(&mut room, 8, 13, by, answer.clone(), ""), "{answer:?}");
+    }
+    assert!(!note(&mut room, 9, 14, "ann", Kind::Invite(wire::Invite { user: "eve".into() }), ""));
+}
+
+#[test]
 fn a_preview_goes_at_its_time_and_a_messages_edit_with_it() {
     let mut room = listed(5, 10);
     let at = |room: &Listed, now_ms| room.view(RoomId([1; 16]), None, now_ms).last.unwrap();
@@ -183,6 +205,8 @@ fn a_hello_says_which_summary_the_list_amounts_to() {
     // Who has asked and been told nothing holds none.
     assert!(room.asks());
     assert_eq!(room.fingerprint(), 0);
+    room.opened_again(LinkId(2), &opened("lunch", 1));
+    assert_eq!(room.fingerprint(), 0, "another site is about to tell");
 }
 
 #[test]

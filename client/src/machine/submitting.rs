@@ -92,6 +92,8 @@ impl Machine {
             }
             Wish::LiftBan(user) => (Kind::LiftBan(wire::LiftBan { user: user.as_str().to_owned() }), None),
             Wish::Pin(target) => (Kind::Pin(wire::Pin { target: Some(target.to_wire()) }), None),
+            Wish::Knock => (Kind::Knock(wire::Knock {}), None),
+            Wish::Decline(user) => (Kind::Decline(wire::Decline { user: user.as_str().to_owned() }), None),
             Wish::Unpin(target) => (Kind::Unpin(wire::Unpin { target: Some(target.to_wire()) }), None),
             Wish::SetProfile(change) => (Kind::SetProfile(checked_profile(change)?), None),
             Wish::SetName(name) => {
@@ -537,7 +539,7 @@ fn checked_lifetime(field: &'static str, ms: u64) -> Result<u64, SendError> {
 }
 
 fn checked_profile(change: ProfileChange) -> Result<wire::SetProfile, SendError> {
-    let ProfileChange { topic, avatar, open, writers, retention } = change;
+    let ProfileChange { topic, avatar, open, writers, retention, knock } = change;
     for (field, text, max) in [("topic", &topic, limits::TOPIC_BYTES_MAX), ("avatar", &avatar, limits::NAME_BYTES_MAX)]
     {
         within(field, text.as_ref().map_or(0, String::len), max)?;
@@ -550,7 +552,7 @@ fn checked_profile(change: ProfileChange) -> Result<wire::SetProfile, SendError>
     }
     let retention_ms = retention.map(|retention| u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
     let retention_ms = retention_ms.map(|ms| checked_lifetime("retention", ms)).transpose()?;
-    let change = wire::SetProfile { topic, avatar, open, writers: writers.map(Role::number), retention_ms };
+    let change = wire::SetProfile { topic, avatar, open, writers: writers.map(Role::number), retention_ms, knock };
     if change == wire::SetProfile::default() {
         return Err(SendError::Invalid { field: "profile", fix: "must name a field that changes" });
     }

@@ -235,6 +235,23 @@ impl Client {
         self.wish(room, Wish::Join)
     }
 
+    /// Asks to be let into a room that lets people ask ([`ProfileChange::knock`]): its members see it, and one who invites
+    /// the user says yes, so that [`Client::invitations`] has it. [`Client::leave`] takes it back.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn knock(&self, room: RoomId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Knock)
+    }
+
+    /// Says no to somebody who asks to be let in. That takes a moderator. The user may ask again.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    pub fn decline(&self, room: RoomId, user: UserId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Decline(user))
+    }
+
     /// Ceases to be a member of a room, or declines an invitation to it.
     ///
     /// # Errors

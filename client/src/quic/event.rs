@@ -93,6 +93,10 @@ pub enum ChangeKind {
     Left,
     /// The user invited this one.
     Invited(String),
+    /// The user asks to be let in: an invitation says yes.
+    Knocked,
+    /// The user said no to this one, who asked to be let in.
+    KnockDeclined(String),
     /// The user gave a message another content. It counts if the message is the user's own, and until an edit with a
     /// higher place, or a redaction, comes.
     Edited {
@@ -331,12 +335,14 @@ fn of_request(
         Some(Kind::Create(wire::Create { name, open, channel, direct })) => {
             ChangeKind::Created { name, open, channel, direct: Some(direct).filter(|with| !with.is_empty()) }
         }
-        Some(Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers, retention_ms })) => {
+        Some(Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers, retention_ms, knock })) => {
             let writers = writers.and_then(Role::from_number);
             let retention = retention_ms.map(Duration::from_millis);
-            ChangeKind::ProfileSet(ProfileChange { topic, avatar, open, writers, retention })
+            ChangeKind::ProfileSet(ProfileChange { topic, avatar, open, writers, retention, knock })
         }
         Some(Kind::Pin(pin)) => ChangeKind::Pinned(place(pin.target)),
+        Some(Kind::Knock(_)) => ChangeKind::Knocked,
+        Some(Kind::Decline(decline)) => ChangeKind::KnockDeclined(decline.user),
         Some(Kind::Unpin(unpin)) => ChangeKind::Unpinned(place(unpin.target)),
         Some(Kind::SetName(set_name)) => ChangeKind::Renamed(set_name.name),
         Some(Kind::Join(_)) => ChangeKind::Joined,

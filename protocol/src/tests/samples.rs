@@ -100,9 +100,11 @@ fn op(out: &mut Vec<Sample>) {
         open: Some(true),
         writers: Some(3),
         retention_ms: Some(300),
+        knock: Some(true),
     };
     let pin = wire::Pin { target: Some(id()) };
     let unpin = wire::Unpin { target: Some(id()) };
+    let decline = wire::Decline { user: "bob".into() };
     samples!(out, Request:
         request(Kind::Create(create.clone())),
         request(Kind::SetName(set_name.clone())),
@@ -121,6 +123,8 @@ fn op(out: &mut Vec<Sample>) {
         request(Kind::SetProfile(set_profile.clone())),
         request(Kind::Pin(pin)),
         request(Kind::Unpin(unpin)),
+        request(Kind::Knock(wire::Knock {})),
+        request(Kind::Decline(decline.clone())),
     );
     samples!(out, Create: create);
     samples!(out, SetName: set_name);
@@ -139,6 +143,8 @@ fn op(out: &mut Vec<Sample>) {
     samples!(out, SetProfile: set_profile);
     samples!(out, Pin: pin);
     samples!(out, Unpin: unpin);
+    samples!(out, Knock: wire::Knock {});
+    samples!(out, Decline: decline);
     samples!(out, Body: wire::Body { salt: HASH, content_type: "text/plain".into(), content: TEXT });
     samples!(out, Header: wire::Header {
         origin: Some(origin()),
@@ -283,6 +289,8 @@ fn event(out: &mut Vec<Sample>) {
         writers_by: Some(id()),
         retention_ms: 300,
         retention_by: Some(id()),
+        knock: true,
+        knock_by: Some(id()),
     };
     let summary = wire::RoomSummary {
         room: ROOM,
@@ -296,6 +304,7 @@ fn event(out: &mut Vec<Sample>) {
         named: Some(id()),
         profile: Some(profile.clone()),
         pins: vec![id()],
+        knocks: vec!["bob".into(), "eve".into()],
     };
     let unchanged = wire::RoomUnchanged { room: ROOM };
     let invitation =

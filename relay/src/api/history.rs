@@ -77,6 +77,8 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     retention_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    knock: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<bool>,
@@ -152,11 +154,13 @@ fn of_kind(event: Event, kind: Kind) -> Event {
         Kind::Create(wire::Create { name, open, channel, .. }) => {
             Event { kind: "create", name: Some(name), open: Some(open), channel: Some(channel), ..event }
         }
-        Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers, retention_ms }) => {
+        Kind::SetProfile(wire::SetProfile { topic, avatar, open, writers, retention_ms, knock }) => {
             let writers = writers.and_then(Role::from_number).map(Role::name);
-            Event { kind: "set_profile", topic, avatar, open, writers, retention_ms, ..event }
+            Event { kind: "set_profile", topic, avatar, open, writers, retention_ms, knock, ..event }
         }
         Kind::Pin(pin) => Event { kind: "pin", target: id(pin.target), ..event },
+        Kind::Knock(_) => Event { kind: "knock", ..event },
+        Kind::Decline(decline) => Event { kind: "decline", member: Some(decline.user), ..event },
         Kind::Unpin(unpin) => Event { kind: "unpin", target: id(unpin.target), ..event },
         Kind::SetName(set) => Event { kind: "set_name", name: Some(set.name), ..event },
         Kind::Join(_) => Event { kind: "join", ..event },

@@ -49,6 +49,11 @@ pub async fn invite(change: Change, Place(member): Place<Member>) -> Result<Resp
     change.carry_out(member.room.0, Kind::Invite(wire::Invite { user: member.name() }), None).await
 }
 
+/// Answers somebody who asks to be let in with no.
+pub async fn decline(change: Change, Place(member): Place<Member>) -> Result<Response, Problem> {
+    change.carry_out(member.room.0, Kind::Decline(wire::Decline { user: member.name() }), None).await
+}
+
 /// Gives a member a role.
 pub async fn set_role(
     change: Change,

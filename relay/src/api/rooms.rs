@@ -70,23 +70,29 @@ pub struct Profile {
     open: Option<bool>,
     writers: Option<String>,
     retention_ms: Option<u64>,
+    knock: Option<bool>,
 }
 
 /// Changes its profile.
 pub async fn set_profile(
     change: Change,
     Place(place): Place<InRoom>,
-    Body(Profile { topic, avatar, open, writers, retention_ms }): Body<Profile>,
+    Body(Profile { topic, avatar, open, writers, retention_ms, knock }): Body<Profile>,
 ) -> Result<Response, Problem> {
     let writers = writers.map(|role| role.parse::<Role>()).transpose();
     let writers = writers.map_err(|e| Problem::of(Code::Malformed, format!("writers: {e}")))?.map(Role::number);
-    let set = wire::SetProfile { topic, avatar, open, writers, retention_ms };
+    let set = wire::SetProfile { topic, avatar, open, writers, retention_ms, knock };
     change.carry_out(place.room.0, Kind::SetProfile(set), None).await
 }
 
 /// Joins it.
 pub async fn join(change: Change, Place(place): Place<InRoom>) -> Result<Response, Problem> {
     change.carry_out(place.room.0, Kind::Join(wire::Join {}), None).await
+}
+
+/// Asks to be let in.
+pub async fn knock(change: Change, Place(place): Place<InRoom>) -> Result<Response, Problem> {
+    change.carry_out(place.room.0, Kind::Knock(wire::Knock {}), None).await
 }
 
 /// Leaves it.

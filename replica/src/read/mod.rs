@@ -26,9 +26,9 @@ pub use history::history;
 pub use invitations::invitations;
 pub use live::{may_type, presence};
 pub use members::{members, readers};
-#[cfg(test)]
-pub(crate) use rooms::pins;
 pub use rooms::{RoomFace, RoomList, is_member, room_face, rooms_of};
+#[cfg(test)]
+pub(crate) use rooms::{knocks, pins};
 pub(crate) use rooms::{last_stamp, rooms_applied};
 pub use since::{MISSING_MAX, NewestPage, RoomPage, is_far_behind, newest_page, room_since};
 pub use summary::{Standing, extent, standing, summary};

@@ -7,11 +7,16 @@ use causeway_protocol::{RequestId, Role, RoomId, Stamp, UserId, Vector, limits, 
 
 use super::Durables;
 use super::rows::{broken, decode, get, head, is_durable};
-use crate::key::{Key, Policy, Register, pins_range, registers_range, retention_of, user_rooms_range};
+use crate::key::{
+    Key, Policy, Register, knock_of, knocks_range, pins_range, registers_range, retention_of, user_rooms_range,
+};
 use crate::view::{Cf, View, ViewError};
 
 /// Pins that a read looks at: sites that are cut off from each other may accept more together than one does.
 const PINS_READ_MAX: usize = 4 * limits::PINS_PER_ROOM_MAX;
+
+/// Of those who ask to be let in, so many are told.
+const KNOCKS_TOLD_MAX: usize = 50;
 
 /// Some of a user's rooms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -174,6 +179,7 @@ pub fn room_face(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<Roo
             Register::Retention => {
                 (profile.retention_ms, profile.retention_by) = (retention_of(&row.value), row.marker);
             }
+            Register::Knock => (profile.knock, profile.knock_by) = (knock_of(&row.value), row.marker),
             Register::Writers => (writers, profile.writers_by) = (Some(row.value), row.marker),
         }
     }
@@ -199,6 +205,24 @@ pub(crate) fn pins(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<V
         }
     }
     Ok(pins)
+}
+
+/// Who asks to be let into a room, by name, as far as that is durable: the first ones.
+pub(crate) fn knocks(view: &dyn View, durable: &Vector, room: &RoomId) -> Result<Vec<String>, ViewError> {
+    let (start, end) = knocks_range(room);
+    let mut rows = Vec::new();
+    view.scan(Cf::Element, &start, &end, &mut |key, value| {
+        rows.push((Key::decode(Cf::Element, key), Bytes::copy_from_slice(value)));
+        if rows.len() < limits::KNOCKS_PER_ROOM_MAX { Continue(()) } else { Break(()) }
+    })?;
+    let mut users = Vec::new();
+    for (key, row) in rows {
+        let Some(Key::Knock(_, user)) = key else { return Err(broken(Cf::Element, "a knock's key does not decode")) };
+        if users.len() < KNOCKS_TOLD_MAX && show_durably(view, durable, room, &decode(Cf::Element, row)?)? {
+            users.push(user.as_str().to_owned());
+        }
+    }
+    Ok(users)
 }
 
 fn register(

@@ -8,8 +8,8 @@ use crate::key::Key;
 use crate::rights;
 use crate::view::{View, ViewError};
 
-/// Why somebody who is not a member may not read a room, where they may know that it exists: it is open, they are
-/// invited, or were banned from it. `None`: for them there is no such room. As far as that is durable.
+/// Why somebody who is not a member may not read a room, where they may know that it exists: it is open, or lets
+/// people ask to be let in; they are invited, or were banned from it. `None`: for them there is no such room. As far as that is durable.
 pub fn seen(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> Result<Option<String>, ViewError> {
     let member: wire::ElementRow = get(view, &Key::Member(*room, user.clone()))?.unwrap_or_default();
     let is_told = |ban: &&wire::Revocation| {
@@ -20,6 +20,9 @@ pub fn seen(view: &dyn View, durable: &Vector, room: &RoomId, user: &UserId) -> 
         return Ok(Some(rights::ban_words(ban)));
     }
     let invited: wire::ElementRow = get(view, &Key::Invited(*room, user.clone()))?.unwrap_or_default();
-    let sees = room_face(view, durable, room)?.open || show_durably(view, durable, room, &invited)?;
-    Ok(sees.then(|| "you are not a member of the room: join it".to_owned()))
+    let face = room_face(view, durable, room)?;
+    if face.open || show_durably(view, durable, room, &invited)? {
+        return Ok(Some("you are not a member of the room: join it".to_owned()));
+    }
+    Ok(face.profile.knock.then(|| "you are not a member of the room: ask to be let in".to_owned()))
 }

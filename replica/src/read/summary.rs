@@ -61,6 +61,7 @@ pub fn summary(
         named: face.named.map(RequestId::to_wire),
         profile: Some(face.profile),
         pins: rooms::pins(view, durable, room)?.into_iter().map(RequestId::to_wire).collect(),
+        knocks: rooms::knocks(view, durable, room)?,
     })
 }
 

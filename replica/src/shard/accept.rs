@@ -212,18 +212,30 @@ impl Shard {
                 if let Err(detail) = self.may_join(tx, &member) {
                     return refuse(Code::NotPermitted, &detail);
                 }
+                // Who sees a room that lets people ask may not be one whom it lets in.
+                let is_let_in = !member.tags.is_empty() || invited.as_ref().is_some_and(|row| !row.tags.is_empty());
+                if !is_let_in && !self.is_open(tx, room, policy)? && !self.sabotaged(crate::Sabotage::TrustAnybody) {
+                    return refuse(Code::NotPermitted, "user is not invited: ask to be let in");
+                }
                 if crdt::tags(&member).count() >= JOINS_MAX {
                     return refuse(Code::NotPermitted, "user has joined as often as a room takes: leave it first");
                 }
-                Grounds { saw: invited.as_ref().map(saw).unwrap_or_default(), ..Grounds::default() }
+                let knock: Option<wire::ElementRow> = tx.get(&Key::Knock(room, user.clone()))?;
+                let saw = [invited, knock].iter().flatten().flat_map(saw).collect();
+                Grounds { saw, ..Grounds::default() }
             }
+            Some(Kind::Knock(_)) => match self.may_knock(tx, room, (user, &member))? {
+                Ok(()) => Grounds::default(),
+                Err(detail) => return refuse(Code::NotPermitted, &detail),
+            },
             _ if member.tags.is_empty() && self.is_banned(tx, &member) => {
                 return refuse(Code::NotPermitted, &self.may_join(tx, &member).err().unwrap_or_default());
             }
             // To leave a room twice is to have left it.
             Some(Kind::Leave(_)) => {
                 let invited: wire::ElementRow = tx.get(&Key::Invited(room, user.clone()))?.unwrap_or_default();
-                Grounds { saw: [saw(&member), saw(&invited)].concat(), ..Grounds::default() }
+                let knock: wire::ElementRow = tx.get(&Key::Knock(room, user.clone()))?.unwrap_or_default();
+                Grounds { saw: [&member, &invited, &knock].map(saw).concat(), ..Grounds::default() }
             }
             _ if member.tags.is_empty() => {
                 return refuse(Code::NotPermitted, "user is not a member of the room: join it first");

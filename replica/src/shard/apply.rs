@@ -445,6 +445,7 @@ pub(super) fn effects(op: &Op) -> Vec<Effect> {
             let fields = [
                 (Register::Topic, set.topic.as_ref().map(text)),
                 (Register::Avatar, set.avatar.as_ref().map(text)),
+                (Register::Knock, set.knock.map(|knock| Bytes::copy_from_slice(&[knock.into()]))),
                 (Register::Open, set.open.map(|open| Bytes::copy_from_slice(&[open.into()]))),
                 // A newer version's number may not fit: nobody but an owner, then.
                 (Register::Retention, set.retention_ms.map(|ms| Bytes::copy_from_slice(&ms.to_be_bytes()))),
@@ -458,15 +459,22 @@ pub(super) fn effects(op: &Op) -> Vec<Effect> {
         // An invitation is used up by the join that saw it.
         (Kind::Join(_), ..) => {
             let invited = Effect::Remove(Key::Invited(*room, op.user.clone()));
-            std::iter::once(invited).chain(join(&op.user)).collect()
+            let knock = Effect::Remove(Key::Knock(*room, op.user.clone()));
+            [invited, knock].into_iter().chain(join(&op.user)).collect()
         }
         // Who is invited declines so.
         (Kind::Leave(_), ..) => vec![
             Effect::Remove(member(&op.user)),
             Effect::Remove(Key::Invited(*room, op.user.clone())),
+            Effect::Remove(Key::Knock(*room, op.user.clone())),
             Effect::Member(op.user.clone()),
         ],
-        (Kind::Invite(_), Some(user), _) => vec![Effect::Add(Key::Invited(*room, user))],
+        // It answers who asked to be let in.
+        (Kind::Invite(_), Some(user), _) => {
+            vec![Effect::Add(Key::Invited(*room, user.clone())), Effect::Remove(Key::Knock(*room, user))]
+        }
+        (Kind::Knock(_), ..) => vec![Effect::Add(Key::Knock(*room, op.user.clone()))],
+        (Kind::Decline(_), Some(user), _) => vec![Effect::Remove(Key::Knock(*room, user))],
         (Kind::SetRole(set), Some(user), _) => {
             let demoted = op.past.is_some();
             let revoked = || Revoked { floor: set.role, ban: false, until_ms: 0 };
@@ -496,6 +504,7 @@ fn expel(room: RoomId, user: UserId, revoked: Revoked) -> Vec<Effect> {
     vec![
         Effect::Remove(Key::Member(room, user.clone())),
         Effect::Remove(Key::Invited(room, user.clone())),
+        Effect::Remove(Key::Knock(room, user.clone())),
         Effect::Revoke(user.clone(), revoked),
         Effect::Member(user),
     ]

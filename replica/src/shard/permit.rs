@@ -9,7 +9,8 @@ use super::revoke::member_row;
 use super::tx::Tx;
 use crate::crdt;
 use crate::key::{
-    Key, Policy, Register, members_range, role_holders_range, user_hash, user_invited_range, user_rooms_range,
+    Key, Policy, Register, knock_of, knocks_range, members_range, role_holders_range, user_hash, user_invited_range,
+    user_rooms_range,
 };
 use crate::request::Request;
 use crate::rights;
@@ -37,8 +38,8 @@ pub(super) struct Grounds {
 }
 
 impl Shard {
-    /// Whether somebody may know that a room exists: anybody may of an open one; of a closed one its members, who is
-    /// invited, and who is banned from it.
+    /// Whether somebody may know that a room exists: anybody may of an open one, and of one that lets people ask to be let
+    /// in; of a closed one its members, who is invited, and who is banned from it.
     pub(super) fn sees(
         &self,
         tx: &Tx<'_>,
@@ -49,12 +50,52 @@ impl Shard {
         if !member.tags.is_empty() || self.is_banned(tx, member) {
             return Ok(true);
         }
-        let open: Option<wire::RegisterRow> = tx.get(&Key::Register(room, Register::Open))?;
-        if policy.with_open(open.as_ref().map(|row| &row.value[..])).open {
+        if self.is_open(tx, room, policy)? || self.takes_knocks(tx, room)? {
             return Ok(true);
         }
         let invited: Option<wire::ElementRow> = tx.get(&Key::Invited(room, user.clone()))?;
         Ok(invited.is_some_and(|row| !row.tags.is_empty()) || self.sabotaged(crate::Sabotage::TrustAnybody))
+    }
+
+    /// Whether anyone may join.
+    pub(super) fn is_open(&self, tx: &Tx<'_>, room: RoomId, policy: Policy) -> Result<bool, ViewError> {
+        let open: Option<wire::RegisterRow> = tx.get(&Key::Register(room, Register::Open))?;
+        Ok(policy.with_open(open.as_ref().map(|row| &row.value[..])).open)
+    }
+
+    fn takes_knocks(&self, tx: &Tx<'_>, room: RoomId) -> Result<bool, ViewError> {
+        let row: Option<wire::RegisterRow> = tx.get(&Key::Register(room, Register::Knock))?;
+        Ok(row.is_some_and(|row| knock_of(&row.value)))
+    }
+
+    /// Whether somebody may ask to be let in. Looks at as many keys as others ask.
+    pub(super) fn may_knock(
+        &self,
+        tx: &Tx<'_>,
+        room: RoomId,
+        (user, member): (&UserId, &wire::ElementRow),
+    ) -> Result<Result<(), String>, ViewError> {
+        if self.sabotaged(crate::Sabotage::TrustAnybody) {
+            return Ok(Ok(()));
+        }
+        if !member.tags.is_empty() {
+            return Ok(Err("user is a member of the room already".to_owned()));
+        }
+        if let Err(detail) = self.may_join(tx, member) {
+            return Ok(Err(detail));
+        }
+        if !self.takes_knocks(tx, room)? {
+            return Ok(Err(
+                "the room does not let people ask to be let in: join it, or wait for an invitation".to_owned()
+            ));
+        }
+        let asks: wire::ElementRow = tx.get(&Key::Knock(room, user.clone()))?.unwrap_or_default();
+        if !asks.tags.is_empty() {
+            return Ok(Err("user has asked already: wait for an answer".to_owned()));
+        }
+        let max = limits::KNOCKS_PER_ROOM_MAX;
+        let is_full = self.has_keys(tx, Cf::Element, knocks_range(&room), max)?;
+        Ok(if is_full { Err(format!("{max} users ask to be let in, the limit: try again later")) } else { Ok(()) })
     }
 
     /// Whom a request would put into one room more than a user may be in.
@@ -97,7 +138,7 @@ impl Shard {
         if tx.get_bytes(&Key::UserInvited(user_hash(&user), request.room))?.is_some() {
             return Ok(false);
         }
-        self.has_keys(tx, user_invited_range(&user), limits::INVITATIONS_PER_USER_MAX)
+        self.has_keys(tx, Cf::Head, user_invited_range(&user), limits::INVITATIONS_PER_USER_MAX)
     }
 
     /// Looks at as many keys as the user has rooms.
@@ -105,12 +146,12 @@ impl Shard {
         if tx.get_bytes(&Key::UserRoom(user_hash(user), request.room))?.is_some() {
             return Ok(false);
         }
-        self.has_keys(tx, user_rooms_range(user), self.config.user_rooms_max)
+        self.has_keys(tx, Cf::Head, user_rooms_range(user), self.config.user_rooms_max)
     }
 
-    fn has_keys(&self, tx: &Tx<'_>, (start, end): (Bytes, Bytes), max: usize) -> Result<bool, ViewError> {
+    fn has_keys(&self, tx: &Tx<'_>, cf: Cf, (start, end): (Bytes, Bytes), max: usize) -> Result<bool, ViewError> {
         let mut count = 0;
-        tx.overlay().scan(Cf::Head, &start, &end, &mut |_, _| {
+        tx.overlay().scan(cf, &start, &end, &mut |_, _| {
             count += 1;
             if count < max { Continue(()) } else { Break(()) }
         })?;
@@ -174,11 +215,20 @@ impl Shard {
                 _ => role.number(),
             }
         };
-        let invited = match (kind, &other) {
-            (Kind::Kick(_) | Kind::Ban(_), Some(other)) => tx.get(&Key::Invited(room, other.clone()))?,
-            _ => None,
+        // What else than the membership the op takes.
+        let takes = match (kind, &other) {
+            (Kind::Kick(_) | Kind::Ban(_), Some(other)) => {
+                vec![Key::Invited(room, other.clone()), Key::Knock(room, other.clone())]
+            }
+            (Kind::Invite(_) | Kind::Decline(_), Some(other)) => vec![Key::Knock(room, other.clone())],
+            _ => Vec::new(),
         };
-        let grounds = self.grounds(tx, kind, &row, invited.unwrap_or_default(), target);
+        let mut also = Vec::new();
+        for key in takes {
+            let row: Option<wire::ElementRow> = tx.get(&key)?;
+            also.extend(row.iter().flat_map(|row| crdt::tags(row).take(SAW_MAX)));
+        }
+        let grounds = self.grounds(tx, kind, &row, also, target);
         let rank = if matches!(kind, Kind::SetRole(_)) { rank } else { 0 };
         Ok(grounds.map(|grounds| Grounds { rank, ..grounds }))
     }
@@ -189,7 +239,7 @@ impl Shard {
         tx: &Tx<'_>,
         kind: &Kind,
         row: &wire::ElementRow,
-        invited: wire::ElementRow,
+        also: Vec<RequestId>,
         present: Option<Role>,
     ) -> Result<Grounds, String> {
         let tags = |row: &wire::ElementRow| crdt::tags(row).take(SAW_MAX).collect::<Vec<_>>();
@@ -206,7 +256,7 @@ impl Shard {
                 Err("user lost rights in the room as often as a room takes, and cannot join it".to_owned())
             }
             Kind::Kick(_) | Kind::Ban(_) => {
-                let saw = [tags(row), tags(&invited)].concat();
+                let saw = [tags(row), also].concat();
                 Ok(Grounds { saw, revokes: true, ..Grounds::default() })
             }
             Kind::LiftBan(_) => {
@@ -216,7 +266,9 @@ impl Shard {
                     saw => Ok(Grounds { saw, ..Grounds::default() }),
                 }
             }
-            Kind::Invite(_) => self.may_join(tx, row).map(|()| Grounds::default()),
+            Kind::Decline(_) if also.is_empty() => Err("user does not ask to be let in".to_owned()),
+            Kind::Decline(_) => Ok(Grounds { saw: also, ..Grounds::default() }),
+            Kind::Invite(_) => self.may_join(tx, row).map(|()| Grounds { saw: also, ..Grounds::default() }),
             _ => Ok(Grounds::default()),
         }
     }

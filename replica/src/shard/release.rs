@@ -181,7 +181,8 @@ fn news(op: &Op, event: Option<Bytes>) -> Output {
     let (room, dot) = (op.request.room, op.dot);
     match event {
         Some(frame) => Output::Deliver { room, dot, frame },
-        None => Output::Recount { room, dot, hides: op.past.is_some() },
+        // Another acceptance of a removal may have seen what the first did not.
+        None => Output::Recount { room, dot, hides: op.past.is_some() || !op.saw.is_empty() },
     }
 }
 

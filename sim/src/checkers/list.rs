@@ -35,6 +35,7 @@ struct Room {
     known: BTreeMap<RequestId, BTreeSet<SiteId>>,
     topic: String,
     pins: Vec<RequestId>,
+    knocking: Vec<String>,
     /// All that it was ever called, and all its topics.
     names: BTreeSet<String>,
 }
@@ -95,6 +96,9 @@ fn wrong_room(view: &RoomView, room: &Room, reader: &Reader<'_>) -> Result<Optio
     }
     if view.pins != room.pins {
         return Ok(Some(format!("{:?} are pinned, not {:?}", room.pins, view.pins)));
+    }
+    if view.knocks != room.knocking {
+        return Ok(Some(format!("{:?} ask to be let in, not {:?}", room.knocking, view.knocks)));
     }
     let (last, told) = (room.messages.last_key_value(), view.last.as_ref());
     let knows = |id: &RequestId| {
@@ -160,6 +164,7 @@ impl Room {
             names: BTreeSet::new(),
             topic: rights.topic(),
             pins: rights.pinned(),
+            knocking: rights.knocking().into_iter().map(str::to_owned).collect(),
         };
         for (key, value) in reader.view.family(Cf::Request) {
             let Some(Key::Request(of, id)) = Key::decode(Cf::Request, key) else { continue };

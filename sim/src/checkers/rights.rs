@@ -71,7 +71,8 @@ impl Act {
     /// Whether it gives or takes rights.
     pub fn touches_rights(&self) -> bool {
         let is_about_somebody = !self.target().is_empty() && !matches!(self.kind, Kind::Invite(_));
-        is_about_somebody || matches!(self.kind, Kind::Join(_) | Kind::SetProfile(_) | Kind::Pin(_) | Kind::Unpin(_))
+        let others = matches!(self.kind, Kind::Join(_) | Kind::SetProfile(_) | Kind::Pin(_) | Kind::Unpin(_));
+        is_about_somebody || others || matches!(self.kind, Kind::Knock(_))
     }
 
     /// Its name in the coverage.
@@ -84,11 +85,15 @@ impl Act {
             Kind::SetRole(_) => "role given",
             Kind::Redact(redact) if !redact.author.is_empty() => "redaction by a moderator",
             Kind::SetProfile(set) if set.retention_ms.is_some() => "retention set",
+            Kind::SetProfile(set) if set.knock.is_some() => "asking allowed or not",
             Kind::SetProfile(set) if set.writers.is_some() => "writers set",
             Kind::SetProfile(set) if set.open.is_some() => "room opened or closed",
             Kind::SetProfile(_) => "topic set",
             Kind::Pin(_) => "pinned",
             Kind::Unpin(_) => "unpinned",
+            Kind::Knock(_) => "asked to be let in",
+            Kind::Decline(_) => "not let in",
+            Kind::Invite(_) if !self.saw.is_empty() => "let in",
             _ => "other op",
         }
     }
@@ -104,7 +109,7 @@ impl Act {
         let demoted_to = if let Kind::SetRole(set) = &self.kind { Some(set.role) } else { None };
         let writes = demoted_to.is_none_or(|role| role == READER);
         let taken = match &other.kind {
-            Kind::Join(_) => demoted_to.is_none(),
+            Kind::Join(_) | Kind::Knock(_) => demoted_to.is_none(),
             Kind::Message(_) | Kind::Edit(_) | Kind::React(_) | Kind::Invite(_) | Kind::Pin(_) => writes,
             Kind::SetRole(_) => other.past.is_none(),
             Kind::LiftBan(_) => true,
@@ -123,6 +128,7 @@ pub fn target(kind: &Kind) -> Option<&str> {
         Kind::Ban(ban) => &ban.user,
         Kind::LiftBan(lift) => &lift.user,
         Kind::Invite(invite) => &invite.user,
+        Kind::Decline(decline) => &decline.user,
         Kind::Redact(redact) if !redact.author.is_empty() => &redact.author,
         _ => return None,
     })
@@ -230,6 +236,25 @@ impl<'a> Model<'a> {
         )
     }
 
+    /// Who asks to be let in, and was not answered.
+    fn knocks(&self, user: &str) -> BTreeSet<RequestId> {
+        self.alive(
+            |act| act.user == user && matches!(act.kind, Kind::Knock(_)),
+            |act| {
+                (act.user == user && matches!(act.kind, Kind::Join(_) | Kind::Leave(_)))
+                    || (act.target() == user
+                        && matches!(act.kind, Kind::Kick(_) | Kind::Ban(_) | Kind::Invite(_) | Kind::Decline(_)))
+            },
+        )
+    }
+
+    /// The users who ask to be let in, by name.
+    pub fn knocking(&self) -> Vec<&str> {
+        let users: BTreeSet<&str> = self.acts.iter().map(|act| act.user.as_str()).collect();
+        let asks = |user: &&str| self.knocks(user).iter().any(|id| self.shows(id));
+        users.into_iter().filter(asks).collect()
+    }
+
     fn reactions(&self, target: RequestId, symbol: &str, user: &str) -> BTreeSet<RequestId> {
         let is = |id: &Option<wire::RequestId>, s: &str| {
             s == symbol && id.as_ref().map(RequestId::from_wire) == Some(target)
@@ -257,6 +282,10 @@ impl<'a> Model<'a> {
     fn is_open(&self) -> bool {
         let created = || self.acts.iter().any(|act| matches!(&act.kind, Kind::Create(create) if create.open));
         self.last_set(|set| set.open).unwrap_or_else(created)
+    }
+
+    fn takes_knocks(&self) -> bool {
+        self.last_set(|set| set.knock) == Some(true)
     }
 
     fn writers(&self) -> u32 {
@@ -388,7 +417,14 @@ impl<'a> Model<'a> {
                 let rest = wire::SetProfile { retention_ms: None, ..set.clone() };
                 set.retention_ms.is_some() && rest == wire::SetProfile::default() && role > 0
             }
-            Kind::SetName(_) | Kind::Invite(_) | Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) | Kind::SetRole(_)
+            Kind::SetName(_)
+            | Kind::Invite(_)
+            | Kind::Kick(_)
+            | Kind::Ban(_)
+            | Kind::LiftBan(_)
+            | Kind::SetRole(_)
+            | Kind::Knock(_)
+            | Kind::Decline(_)
                 if self.is_direct() =>
             {
                 false
@@ -398,6 +434,11 @@ impl<'a> Model<'a> {
                 let few = self.joins(user).len() < JOINS_MAX;
                 few && !self.is_banned(user, at_ms) && (self.is_open() || invited || role > 0)
             }
+            Kind::Knock(_) => {
+                let asks = self.knocks(user).iter().any(|id| self.shows(id));
+                role == 0 && self.takes_knocks() && !asks && !self.is_banned(user, at_ms)
+            }
+            Kind::Decline(_) => role >= MODERATOR && !self.knocks(other).is_empty(),
             Kind::Redact(redact) if !redact.author.is_empty() => {
                 role >= MODERATOR && theirs < role && !self.is_direct()
             }
@@ -405,7 +446,9 @@ impl<'a> Model<'a> {
             Kind::Message(_) => role >= self.writers().max(MEMBER),
             Kind::Edit(_) | Kind::React(_) => role >= MEMBER,
             Kind::Pin(_) | Kind::Unpin(_) => role >= if self.is_direct() { MEMBER } else { MODERATOR },
-            Kind::SetProfile(set) if set.open.is_some() || set.writers.is_some() || set.retention_ms.is_some() => {
+            Kind::SetProfile(set)
+                if set.open.is_some() || set.writers.is_some() || set.retention_ms.is_some() || set.knock.is_some() =>
+            {
                 role >= ADMIN
             }
             Kind::SetProfile(_) => role >= if self.is_channel() { MODERATOR } else { MEMBER },
@@ -501,9 +544,12 @@ impl<'a> Model<'a> {
     fn to_see(&self, act: &Act) -> BTreeSet<RequestId> {
         let react = |target: &Option<wire::RequestId>| target.as_ref().map_or(RequestId::MIN, RequestId::from_wire);
         match &act.kind {
-            Kind::Join(_) => self.invitations(&act.user),
-            Kind::Leave(_) => &self.joins(&act.user) | &self.invitations(&act.user),
-            Kind::Kick(_) | Kind::Ban(_) => &self.joins(act.target()) | &self.invitations(act.target()),
+            Kind::Join(_) => &self.invitations(&act.user) | &self.knocks(&act.user),
+            Kind::Leave(_) => &(&self.joins(&act.user) | &self.invitations(&act.user)) | &self.knocks(&act.user),
+            Kind::Kick(_) | Kind::Ban(_) => {
+                &(&self.joins(act.target()) | &self.invitations(act.target())) | &self.knocks(act.target())
+            }
+            Kind::Invite(_) | Kind::Decline(_) => self.knocks(act.target()),
             Kind::SetRole(set) => self.joins(&set.user),
             Kind::LiftBan(lift) => self.bans(&lift.user).into_iter().map(|(id, _)| id).collect(),
             Kind::Unreact(un) => self.reactions(react(&un.target), &un.symbol, &act.user),
@@ -562,7 +608,10 @@ impl<'a> Model<'a> {
                 add(Key::Member(*room, user.clone()));
             }
             if !self.invitations(user.as_str()).is_empty() {
-                add(Key::Invited(*room, user));
+                add(Key::Invited(*room, user.clone()));
+            }
+            if !self.knocks(user.as_str()).is_empty() {
+                add(Key::Knock(*room, user));
             }
         }
         self.acts.iter().for_each(|act| add(Key::Request(*room, act.id)));
@@ -590,6 +639,7 @@ impl<'a> Model<'a> {
         let alive = match key {
             Key::Member(_, user) => self.joins(user.as_str()),
             Key::Invited(_, user) => self.invitations(user.as_str()),
+            Key::Knock(_, user) => self.knocks(user.as_str()),
             Key::Reaction(_, target, symbol, user) => self.reactions(*target, symbol, user.as_str()),
             _ => return Ok(()),
         };

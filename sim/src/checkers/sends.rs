@@ -6,7 +6,7 @@ use bytes::Bytes;
 use causeway_protocol::wire::request::Kind;
 use causeway_protocol::{Code, Message, RequestId, RoomId, SiteId, UserId, limits, wire};
 use causeway_replica::io::{Now, SessionId};
-use causeway_replica::key::{Key, Policy, Register};
+use causeway_replica::key::{Key, Policy, Register, knock_of};
 use causeway_replica::rights::{ban_stands, bans_of};
 use causeway_replica::view::{Batch, Cf, View};
 
@@ -200,6 +200,8 @@ impl Sends {
         let is_open = policy
             .as_ref()
             .is_some_and(|row| Policy::from_value(&row.value).with_open(open.as_ref().map(|row| &row.value[..])).open);
+        let knock = row(Key::Register(room, Register::Knock)).and_then(|row| wire::RegisterRow::decode(row).ok());
+        let is_open = is_open || knock.is_some_and(|row| knock_of(&row.value));
         let sees = |sent: &Sent| {
             let member = of(sent);
             let is_banned = bans_of(&member).any(|ban| ban_stands(ban, now_ms));
@@ -239,7 +241,7 @@ impl Sends {
     /// A batch is written: within its steps a membership may have been otherwise than before and after.
     pub fn written(&mut self, batch: &Batch) {
         for (cf, key, _) in batch.rows() {
-            if let (Cf::Element, Some(Key::Member(room, user))) = (cf, Key::decode(cf, key)) {
+            if let (Cf::Element, Some(Key::Member(room, user) | Key::Knock(room, user))) = (cf, Key::decode(cf, key)) {
                 self.touched.insert((room, user));
             }
         }

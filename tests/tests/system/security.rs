@@ -27,6 +27,8 @@ fn kinds(user: &str, target: RequestId) -> Vec<(&'static str, Kind)> {
         ("SetProfile", Kind::SetProfile(wire::SetProfile { topic: Some("other".into()), ..Default::default() })),
         ("open it", Kind::SetProfile(wire::SetProfile { open: Some(true), ..Default::default() })),
         ("Pin", Kind::Pin(wire::Pin { target })),
+        ("Knock", Kind::Knock(wire::Knock {})),
+        ("Decline", Kind::Decline(wire::Decline { user: user.clone() })),
         ("Unpin", Kind::Unpin(wire::Unpin { target })),
         ("Join", Kind::Join(wire::Join {})),
         ("Leave", Kind::Leave(wire::Leave {})),

@@ -6,6 +6,7 @@ mod direct;
 mod expire;
 mod hostile;
 mod invitations;
+mod knocks;
 mod one;
 mod profile;
 mod rejoin;
