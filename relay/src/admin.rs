@@ -1,4 +1,5 @@
-//! The admin server: HTTP on loopback, for operators, probes and Prometheus.
+//! The admin server: HTTP for operators, probes and Prometheus. Plain on loopback; with `admin_ca` for who has a certificate
+//! of that authority's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,13 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use causeway_replica::io::Input;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::admin_server::{self, Who};
+use crate::certificates::Certificates;
 use crate::core::Core;
 use crate::shard_input::ThreadInput;
 use crate::shard_thread::Report;
@@ -21,17 +24,15 @@ use crate::status::{Status, export};
 const REPORT_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until the task is aborted.
-pub async fn serve(core: Arc<Core>, listener: TcpListener) {
+pub async fn serve(core: Arc<Core>, listener: TcpListener, certificates: Arc<Certificates>) {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/force-ready", post(force_ready))
-        .with_state(core);
-    if let Err(e) = axum::serve(listener, router).await {
-        tracing::error!("the admin server failed: {e}");
-    }
+        .with_state(core.clone());
+    admin_server::accept(core, listener, router, certificates).await;
 }
 
 /// Every shard thread's state; `None` where one does not answer in time.
@@ -87,8 +88,9 @@ async fn status(State(core): State<Arc<Core>>) -> Response {
 }
 
 /// An operator says that this site's copy is the newest there is.
-async fn force_ready(State(core): State<Arc<Core>>) -> Response {
-    tracing::warn!("an operator forces every shard ready");
+async fn force_ready(State(core): State<Arc<Core>>, Extension(Who(who)): Extension<Who>) -> Response {
+    core.metrics.admin_acts.increment(1);
+    tracing::warn!(who, what = "force-ready", "an administrative act: every shard is told to serve as it is");
     core.inboxes.push_all_now(&ThreadInput::All(Input::ForceReady));
     (StatusCode::ACCEPTED, "every shard is told to serve\n").into_response()
 }

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::tls::{Identity, TlsError};
 use crate::tokens::{Version, version};
-use crate::{api, transport};
+use crate::transport;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +24,8 @@ struct Made {
     server: quinn::ServerConfig,
     peer_client: quinn::ClientConfig,
     api: TlsAcceptor,
+    /// `None`: the admin server speaks plain HTTP.
+    admin: Option<TlsAcceptor>,
     expires_s: i64,
 }
 
@@ -34,6 +36,8 @@ struct Files {
     ca: PathBuf,
     cert: PathBuf,
     key: PathBuf,
+    /// The authority of operators.
+    admin_ca: Option<PathBuf>,
     /// Whether endpoints take datagrams.
     presence: bool,
 }
@@ -43,12 +47,12 @@ pub struct Certificates {
     files: Files,
     made: ArcSwap<Made>,
     /// Of the files that were loaded.
-    loaded: [Option<Version>; 3],
+    loaded: [Option<Version>; 4],
 }
 
 impl Files {
-    fn versions(&self) -> [Option<Version>; 3] {
-        [&self.ca, &self.cert, &self.key].map(|path| version(path))
+    fn versions(&self) -> [Option<Version>; 4] {
+        [Some(&self.ca), Some(&self.cert), Some(&self.key), self.admin_ca.as_ref()].map(|path| version(path?))
     }
 
     fn read(&self) -> Result<Made, TlsError> {
@@ -56,7 +60,13 @@ impl Files {
         Ok(Made {
             server: transport::server_config(&identity, self.presence)?,
             peer_client: transport::peer_client_config(&identity, self.presence)?,
-            api: api::tls_acceptor(&identity)?,
+            api: TlsAcceptor::from(Arc::new(identity.https()?)),
+            admin: self
+                .admin_ca
+                .as_deref()
+                .map(|ca| identity.admin(ca))
+                .transpose()?
+                .map(|tls| TlsAcceptor::from(Arc::new(tls))),
             expires_s: identity.expires_s(),
         })
     }
@@ -69,7 +79,8 @@ impl Certificates {
     /// One of them cannot be used.
     pub fn load(config: &Config) -> Result<Self, TlsError> {
         let (ca, cert, key) = (config.ca.clone(), config.cert.clone(), config.key.clone());
-        let files = Files { site: config.site, ca, cert, key, presence: config.presence };
+        let admin_ca = config.admin_ca.clone();
+        let files = Files { site: config.site, ca, cert, key, admin_ca, presence: config.presence };
         // Before they are read: what changes meanwhile is read once more.
         let loaded = files.versions();
         let made = files.read()?;
@@ -89,6 +100,11 @@ impl Certificates {
     /// For the API's next connection.
     pub fn api(&self) -> TlsAcceptor {
         self.made.load().api.clone()
+    }
+
+    /// For the admin server's next connection; `None`: it speaks plain HTTP.
+    pub fn admin(&self) -> Option<TlsAcceptor> {
+        self.made.load().admin.clone()
     }
 
     /// Reads the files again whenever one of them has changed, for ever. What cannot be used changes nothing, and is

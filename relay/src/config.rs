@@ -105,6 +105,8 @@ pub struct Config {
     /// Empty: the address that `listen` was bound to.
     pub advertise: Vec<String>,
     pub admin_listen: SocketAddr,
+    /// `None`: plain HTTP.
+    pub admin_ca: Option<PathBuf>,
     /// `None`: no API.
     pub api: Option<ApiConfig>,
     /// `None`: clients need no token (`dev`).
@@ -169,8 +171,9 @@ impl Config {
         }
         let admin_listen = required(s.admin_listen, "admin_listen", "write admin_listen = \"127.0.0.1:7480\"")?;
         let admin_listen = socket_addr("admin_listen", &admin_listen)?;
-        if !admin_listen.ip().is_loopback() {
-            let fix = "the admin server has no authentication: use a loopback address, such as 127.0.0.1:7480";
+        if !admin_listen.ip().is_loopback() && s.admin_ca.is_none() {
+            let fix =
+                "without `admin_ca` anybody could call: set it, or use a loopback address, such as 127.0.0.1:7480";
             return Err(invalid("admin_listen", admin_listen, fix));
         }
         let advertise = s.advertise.unwrap_or_default();
@@ -189,6 +192,7 @@ impl Config {
             listen,
             advertise,
             admin_listen,
+            admin_ca: s.admin_ca,
             api,
             tokens,
             shards: ranged("shards", s.shards, limits::SHARD_COUNT_DEFAULT.into(), 1, SHARDS_MAX)? as u16,

@@ -84,7 +84,8 @@ fn each_invalid_value_is_named() {
     assert!(error_of(|s| s.cluster = Some("a\nb".into())).starts_with("`cluster`"));
     assert!(error_of(|s| s.listen = Some("here".into())).starts_with("`listen` is \"here\""));
     assert!(error_of(|s| s.advertise = Some(vec!["nowhere".into()])).starts_with("`advertise`"));
-    assert!(error_of(|s| s.admin_listen = Some("0.0.0.0:1".into())).starts_with("`admin_listen` is 0.0.0.0:1"));
+    let error = error_of(|s| s.admin_listen = Some("0.0.0.0:1".into()));
+    assert!(error.starts_with("`admin_listen` is 0.0.0.0:1") && error.contains("`admin_ca`"), "{error}");
     assert!(error_of(|s| s.shards = Some(0)).starts_with("`shards` is 0"));
     assert!(error_of(|s| s.threads = Some(0)).starts_with("`threads` is 0"));
     assert!(error_of(|s| s.io_threads = Some(-4)).starts_with("`io_threads` is -4"));

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod admin_server;
 mod api;
 mod certificates;
 pub mod certs;
@@ -23,6 +24,7 @@ mod core;
 mod datagrams;
 pub mod dev_tokens;
 mod handshakes;
+mod http;
 mod limits;
 mod link;
 mod link_queue;

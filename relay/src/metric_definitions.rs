@@ -135,6 +135,7 @@ definitions! {
     histogram write_seconds "causeway_write_seconds" Seconds "Time of one unsynced write of a shard thread.";
     histogram durable_seconds "causeway_durable_seconds" Seconds "Time from a write until it was synced.";
     gauge api_connections "causeway_api_connections" Count "Connections to the HTTP API that are open.";
+    counter admin_acts "causeway_admin_acts_total" Count "Administrative acts, each of which is logged with who and what.";
     counter api_connections_refused "causeway_api_connections_refused_total" Count
         "Connections to the HTTP API over `api_connections_max`.";
     by_route api_requests "causeway_api_requests_total" Count

@@ -144,7 +144,7 @@ impl Relay {
         let threads = start_threads(&core, provenance != Provenance::Intact)?;
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(admin::serve(core.clone(), admin_listener));
+        tasks.spawn(admin::serve(core.clone(), admin_listener, certificates.clone()));
         tasks.spawn(upkeep(core.clone()));
         core.metrics.certificates_unusable.set(0.0);
         tasks.spawn(certificates.clone().follow(core.clone(), endpoint.clone()));

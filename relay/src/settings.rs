@@ -30,9 +30,13 @@ pub struct Settings {
     /// Addresses of this site that clients are told, HOST:PORT [default: the listen address]
     #[arg(long, env = "CAUSEWAY_ADVERTISE", value_delimiter = ',')]
     pub advertise: Option<Vec<String>>,
-    /// TCP address of the admin HTTP server, loopback only, IP:PORT
+    /// TCP address of the admin HTTP server, IP:PORT; beyond loopback only with `admin_ca`
     #[arg(long, env = "CAUSEWAY_ADMIN_LISTEN")]
     pub admin_listen: Option<String>,
+    /// PEM file of the authority of operators: the admin server then speaks HTTPS, and who calls shows a certificate of that
+    /// authority's [default: plain HTTP, on loopback]; read again when it changes
+    #[arg(long, env = "CAUSEWAY_ADMIN_CA")]
+    pub admin_ca: Option<PathBuf>,
     /// TCP address of the HTTP API for back ends, IP:PORT; HTTPS, or plain HTTP with `dev` [default: no API]
     #[arg(long, env = "CAUSEWAY_API_LISTEN")]
     pub api_listen: Option<String>,
@@ -196,6 +200,7 @@ impl Settings {
             listen: self.listen.or(base.listen),
             advertise: self.advertise.or(base.advertise),
             admin_listen: self.admin_listen.or(base.admin_listen),
+            admin_ca: self.admin_ca.or(base.admin_ca),
             api_listen: self.api_listen.or(base.api_listen),
             api_connections_max: self.api_connections_max.or(base.api_connections_max),
             api_timeout_ms: self.api_timeout_ms.or(base.api_timeout_ms),

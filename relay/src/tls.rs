@@ -80,6 +80,13 @@ fn site_of_dns_name(name: &str) -> Option<SiteId> {
     (site.0 > 0 && site_dns_name(site) == name).then_some(site)
 }
 
+/// Who a certificate says that its holder is, for logs: the common name, and the serial number.
+pub fn name_of_certificate(der: &[u8]) -> String {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else { return "nobody".to_owned() };
+    let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    format!("{} (certificate {})", name.unwrap_or("without a name"), certificate.raw_serial_as_string())
+}
+
 /// The one site that a certificate names; `None` where it names none or several.
 pub fn site_of_certificate(der: &[u8]) -> Option<SiteId> {
     let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
@@ -95,10 +102,7 @@ pub fn site_of_certificate(der: &[u8]) -> Option<SiteId> {
 impl Identity {
     /// Reads the PEM files; checks that the certificate is the site's and the key the certificate's.
     pub fn load(site: SiteId, ca: &Path, cert: &Path, key: &Path) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for root in certificates("ca", ca)? {
-            roots.add(root).map_err(|e| file_error("ca", ca, e))?;
-        }
+        let roots = roots("ca", ca)?;
         let chain = certificates("cert", cert)?;
         let leaf = chain.first().map_or(&[][..], |der| der);
         let got = site_of_certificate(leaf);
@@ -151,6 +155,21 @@ impl Identity {
         Ok(config)
     }
 
+    /// For the admin server: who comes shows a certificate of this authority's.
+    pub fn admin(&self, admin_ca: &Path) -> Result<rustls::ServerConfig, TlsError> {
+        let operators = Arc::new(roots("admin_ca", admin_ca)?);
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(operators, provider()).build().map_err(rustls_error)?;
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .map_err(rustls_error)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(rustls_error)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
     /// For dialing another site.
     pub fn peer_client(&self) -> Result<QuicClientConfig, TlsError> {
         let mut config = rustls::ClientConfig::builder_with_provider(provider())
@@ -174,6 +193,14 @@ fn rustls_error(e: impl std::fmt::Display) -> TlsError {
 
 fn file_error(field: &'static str, path: &Path, e: impl std::fmt::Display) -> TlsError {
     TlsError::File { field, path: path.to_owned(), reason: e.to_string() }
+}
+
+fn roots(field: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates(field, path)? {
+        roots.add(root).map_err(|e| file_error(field, path, e))?;
+    }
+    Ok(roots)
 }
 
 fn certificates(field: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

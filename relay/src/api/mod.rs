@@ -31,7 +31,7 @@ use crate::core::Core;
 use crate::tokens::TokenKeys;
 use problem::Problem;
 
-pub use server::{accept, tls_acceptor};
+pub use server::accept;
 
 /// A call's body, bytes: the largest content with every byte escaped, as in `\u0000`, and what is around it.
 const BODY_BYTES_MAX: usize = 6 * limits::CONTENT_BYTES_MAX + (4 << 10);

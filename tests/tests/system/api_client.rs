@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -44,6 +44,9 @@ impl Answer {
     }
 }
 
+/// A certificate chain and its key.
+pub type CallerIdentity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
 /// Who calls, and where.
 #[derive(Clone)]
 pub struct Caller {
@@ -60,14 +63,26 @@ impl Caller {
 
     /// HTTPS; the certificate is checked by this authority's.
     pub fn tls(address: SocketAddr, authority: Vec<CertificateDer<'static>>) -> Self {
+        Self::tls_as(address, authority, None)
+    }
+
+    /// The same, with a certificate of the caller's.
+    pub fn tls_as(
+        address: SocketAddr,
+        authority: Vec<CertificateDer<'static>>,
+        identity: Option<CallerIdentity>,
+    ) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         authority.into_iter().for_each(|root| roots.add(root).expect("a root"));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("TLS 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => config.with_no_client_auth(),
+            Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("a certificate with its key"),
+        };
         Self { address, tls: Some(TlsConnector::from(Arc::new(config))), headers: Vec::new() }
     }
 
@@ -103,6 +118,21 @@ impl Caller {
         head += &format!("Content-Length: {}\r\n\r\n", body.len());
         let raw = [head.as_bytes(), body].concat();
         in_time(&format!("an answer to {method} {path}"), self.exchange(&raw)).await
+    }
+
+    /// Whether a call gets an answer at all. TLS 1.3 tells a client that its certificate is refused with its first read.
+    pub async fn is_answered(&self, path: &str) -> bool {
+        let raw = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let tls = self.tls.clone().expect("over TLS");
+        let asked = async {
+            let stream = TcpStream::connect(self.address).await.ok()?;
+            let mut stream = tls.connect(ServerName::try_from("localhost").ok()?, stream).await.ok()?;
+            stream.write_all(raw.as_bytes()).await.ok()?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.ok()?;
+            (!answer.is_empty()).then_some(())
+        };
+        in_time("an answer or none", asked).await.is_some()
     }
 
     async fn exchange(&self, raw: &[u8]) -> Answer {

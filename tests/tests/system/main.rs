@@ -1,6 +1,7 @@
 //! The whole system: relays as processes, clients over real sockets, faults. Nothing here waits for a fixed time
 //! where it can wait for a condition; the limits are guards against hanging.
 
+mod admin;
 mod api;
 mod api_client;
 mod api_tokens;

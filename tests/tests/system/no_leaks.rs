@@ -13,7 +13,7 @@ use crate::token_site::{certs, relay};
 
 const BODY: &str = "marked-body-8c41";
 
-struct Process(Child);
+pub struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -22,12 +22,13 @@ impl Drop for Process {
     }
 }
 
-fn start(dir: &Path, certs: &str, log: &Path) -> Process {
+/// A relay as a process that writes a talkative log. `more`: further settings.
+pub fn start(dir: &Path, certs: &str, log: &Path, more: &str) -> Process {
     let toml = format!(
         "site = 1\ncluster = \"leaks\"\nshards = 4\ndata_dir = {:?}\nlisten = \"127.0.0.1:0\"\n\
          admin_listen = \"127.0.0.1:0\"\nca = \"{certs}/ca.pem\"\ncert = \"{certs}/site-1.pem\"\n\
          key = \"{certs}/site-1.key\"\ntoken_keys = \"{certs}/jwks.json\"\ntoken_issuer = \"causeway-dev\"\n\
-         token_audience = \"causeway\"\nlog = \"trace\"\nlog_format = \"json\"\nbody_bytes_max = 1024\n",
+         token_audience = \"causeway\"\nlog = \"trace\"\nlog_format = \"json\"\n{more}",
         dir.join("data")
     );
     let config = dir.join("relay.toml");
@@ -38,7 +39,7 @@ fn start(dir: &Path, certs: &str, log: &Path) -> Process {
 }
 
 /// Where the relay says that it listens: for clients, and its admin pages.
-async fn addresses(log: &Path) -> (std::net::SocketAddr, std::net::SocketAddr) {
+pub async fn addresses(log: &Path) -> (std::net::SocketAddr, std::net::SocketAddr) {
     let told = async {
         loop {
             let text = std::fs::read_to_string(log).unwrap_or_default();
@@ -70,7 +71,7 @@ async fn page(admin: std::net::SocketAddr, path: &str) -> String {
 async fn bodies_and_tokens_are_in_no_log_and_no_metric() {
     let dir = tempfile::tempdir().unwrap();
     let (certs, log) = (certs(dir.path()), dir.path().join("relay.log"));
-    let process = start(dir.path(), &certs, &log);
+    let process = start(dir.path(), &certs, &log, "body_bytes_max = 1024\n");
     let (listen, admin) = addresses(&log).await;
     let ca = Path::new(&certs).join("ca.pem");
     let key = format!("{certs}/token.key");
