@@ -36,6 +36,17 @@ pub struct Message {
 
 impl Message {
     /// The acceptance through which it came; `None` in history and in the page after a gap.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::{Direction, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let stored = ann.send(room, "text/plain", "noodles?")?.stored().await?;
+    /// # let message = causeway_tests::until_message(&ann, "noodles?").await?;
+    /// assert_eq!(message.dot(), Some(stored.dot));
+    /// # Ok(()) });
+    /// ```
     pub fn dot(&self) -> Option<Dot> {
         match self.covers {
             Covers::Dot(dot, _) => Some(dot),
@@ -63,6 +74,22 @@ pub struct Change {
 
 impl Change {
     /// The acceptance through which it came; `None` in history and in the page after a gap.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::{ChangeKind, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let stored = ann.set_name(room, "dinner")?.stored().await?;
+    /// while let Some(event) = ann.next_event().await {
+    ///     let Event::Change(change) = event else { continue };
+    ///     if change.kind == ChangeKind::Renamed("dinner".to_owned()) {
+    ///         assert_eq!(change.dot(), Some(stored.dot));
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(()) });
+    /// ```
     pub fn dot(&self) -> Option<Dot> {
         match self.covers {
             Covers::Dot(dot, _) => Some(dot),
@@ -273,6 +300,28 @@ pub enum Event {
 }
 
 impl Event {
+    /// The identity and the place of a message or a change; of what else there is, `None`. The last one of a page of history is
+    /// where the next page begins.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let sent = ann.send(room, "text/plain", "noodles?")?;
+    /// # use causeway_client::{Direction, Event};
+    /// # sent.stored().await?;
+    /// let page = ann.history(room, None, Direction::Backward, 1).await?;
+    /// assert_eq!(page.events[0].id(), Some(sent.id()));
+    /// # Ok(()) });
+    /// ```
+    pub fn id(&self) -> Option<RequestId> {
+        match self {
+            Event::Message(message) => Some(message.id),
+            Event::Change(change) => Some(change.id),
+            _ => None,
+        }
+    }
+
     /// What a commit of it covers.
     pub(super) fn position(&self) -> Option<Position> {
         let (room, covers) = match self {
