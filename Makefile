@@ -48,7 +48,7 @@ loom:
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p causeway-mailbox
 
 bench: deps
-	cargo bench --profile release --workspace --locked --bench micro --bench budget
+	cargo bench --profile release --workspace --locked --bench micro --bench budget --bench large_room
 
 # Every fuzz target over its corpus and then for FUZZ_SECONDS, then hostile clients and a hostile peer against a relay.
 # Without a sanitizer (there is no unsafe code here) a stable compiler does. What is found anew is kept in the cache.

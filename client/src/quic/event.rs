@@ -204,7 +204,7 @@ pub struct Gap {
     pub to: Vector,
     /// The lowest place among the missing; late arrivals can lie above older ones.
     pub lowest: Option<RequestId>,
-    /// How many are left out, capped at 10,000.
+    /// How many are left out, capped at 10,000; where `from` is empty, by the site's count of the room, hidden ones too.
     pub missing: u64,
 }
 
