@@ -194,6 +194,28 @@ pub enum ChangeKind {
 }
 
 /// More was missing than one page: the newest page follows, history fills the rest.
+///
+/// # Example
+/// ```
+/// use causeway_client::{Direction, Event};
+///
+/// # causeway_tests::example(async |site| {
+/// # let (ann, room) = site.ann_in_a_room().await?;
+/// # for n in 0..2_499 { ann.send(room, "text/plain", format!("{n}"))?; }
+/// # ann.send(room, "text/plain", "last")?.replicated().await?;
+/// # let (ann, mut shown) = (site.connect("ann").await?, Vec::new());
+/// # let gap = loop { if let Some(Event::Gap(gap)) = ann.next_event().await { break gap } };
+/// # loop { match ann.next_event().await.expect("open") { Event::CaughtUp { .. } => break, event => shown.push(event) } }
+/// // `shown` is the page that came with the gap. As the user scrolls up:
+/// let mut from = shown.iter().filter_map(Event::id).min();
+/// while from > gap.lowest {
+///     let page = ann.history(room, from, Direction::Backward, 500).await?;
+///     from = page.events.first().and_then(Event::id);
+///     shown.extend(page.events);
+/// }
+/// # assert_eq!(shown.iter().filter(|event| matches!(event, Event::Message(_))).count(), 2_500);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gap {
     /// The room.
