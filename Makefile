@@ -17,7 +17,7 @@ demo: build
 build: deps
 	cargo build $(CARGO_FLAGS)
 
-# The system tests start relays as processes, so the binaries are built first.
+# The system tests start relays as processes, so the binaries are built first. The documentation's examples run, too.
 test: build loom
 	cargo test $(CARGO_FLAGS)
 	$(BIN)/causeway-sim --seeds $(or $(SEEDS),300)
@@ -26,6 +26,7 @@ check: deps $(TOOLS)/bin/cargo-deny
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 	cargo fetch --locked
 	$(TOOLS)/bin/cargo-deny --offline --locked check bans licenses sources
 	cargo test $(CARGO_FLAGS) -p causeway-tests --test tidy
@@ -47,7 +48,7 @@ loom:
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom cargo test --release --locked -p causeway-mailbox
 
 bench: deps
-	cargo bench --profile release --workspace --locked --bench micro --bench budget
+	cargo bench --profile release --workspace --locked --bench micro --bench budget --bench large_room
 
 # Every fuzz target over its corpus and then for FUZZ_SECONDS, then hostile clients and a hostile peer against a relay.
 # Without a sanitizer (there is no unsafe code here) a stable compiler does. What is found anew is kept in the cache.

@@ -4,13 +4,13 @@
 //! sites by itself. What it decides is in [`machine`], which touches no socket, clock or file and is what the
 //! simulator runs; what survives a restart is behind [`store::Store`].
 //!
-//! ```no_run
-//! # #[cfg(feature = "quic")]
-//! # async fn example(roots: Vec<rustls_pki_types::CertificateDer<'static>>) -> Result<(), Box<dyn std::error::Error>> {
-//! use causeway_client::{Client, Config, Connector, Event, SiteConfig, UserId};
+//! ```
+//! use causeway_client::{Client, Config, Connector, Event, UserId};
 //!
-//! let sites = vec![SiteConfig { name: "seoul".into(), addresses: vec!["seoul.example:4433".into()] }];
-//! let client = Client::connect(Config::new(UserId::new("ann")?, sites, Connector::new(roots)?)).await?;
+//! # causeway_tests::example(async |site| {
+//! # let (ca, sites, token) = (std::fs::read(site.ca())?, site.sites(), site.token("ann")?);
+//! let connector = Connector::new(Connector::roots_of_pem(&ca)?)?;
+//! let client = Client::connect(Config::new(UserId::new("ann")?, sites, connector).token(token)).await?;
 //! let (room, _) = client.create_room("lunch", true)?;
 //! let handle = client.send(room, "text/plain", "noodles?")?;
 //! println!("fsynced at site {}", handle.stored().await?.site);
@@ -18,10 +18,13 @@
 //! while let Some(event) = client.next_event().await {
 //!     if let Event::Message(message) = event {
 //!         println!("{}: {}", message.user, String::from_utf8_lossy(&message.content));
+//!         # break;
 //!     }
 //! }
-//! # Ok(()) }
+//! # Ok(()) });
 //! ```
+//!
+//! Every example of this documentation runs in the tests, against a relay on loopback.
 
 #![forbid(unsafe_code)]
 

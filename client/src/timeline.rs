@@ -97,11 +97,50 @@ impl Reaction {
 
 impl Entry {
     /// The message as it was written; `None` while it has not come.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::timeline::{Content, Timeline};
+    /// # use causeway_client::{Direction, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// # let sent = ann.send(room, "text/plain", "noodles?")?;
+    /// # ann.react(room, sent.id(), "👍")?.stored().await?;
+    /// # let page = ann.history(room, None, Direction::Backward, 10).await?;
+    /// # let mut timeline = Timeline::new(1_000);
+    /// # page.events.iter().for_each(|event| _ = timeline.see(event));
+    ///
+    /// let entry = timeline.get(sent.id()).expect("it has come");
+    /// assert_eq!(entry.message().map(|message| message.user.as_str()), Some("ann"));
+    /// # Ok(()) });
+    /// ```
     pub fn message(&self) -> Option<&Message> {
         self.message.as_ref()
     }
 
     /// What is to be shown: a redaction by the author wins, then the author's edit with the highest place.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::timeline::{Content, Timeline};
+    /// # use causeway_client::{Direction, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// # let sent = ann.send(room, "text/plain", "noodles?")?;
+    /// # ann.react(room, sent.id(), "👍")?.stored().await?;
+    /// # let page = ann.history(room, None, Direction::Backward, 10).await?;
+    /// # let mut timeline = Timeline::new(1_000);
+    /// # page.events.iter().for_each(|event| _ = timeline.see(event));
+    ///
+    /// let entry = timeline.get(sent.id()).expect("it has come");
+    /// match entry.content() {
+    ///     Content::Text { content, edited, .. } => println!("{content:?}{}", if edited { " (edited)" } else { "" }),
+    ///     Content::Gone => println!("(gone)"),
+    ///     Content::Unknown => println!("(not here yet)"),
+    /// }
+    /// # assert!(matches!(entry.content(), Content::Text { edited: false, .. }));
+    /// # Ok(()) });
+    /// ```
     pub fn content(&self) -> Content<'_> {
         let Some(message) = &self.message else { return Content::Unknown };
         if self.redacted_by.contains(&message.user) {
@@ -135,6 +174,23 @@ impl Entry {
 
     /// Symbols with the users who reacted with them. Where two devices of one user add and take back at the same time,
     /// sites keep the reaction and this may not show it.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::timeline::{Content, Timeline};
+    /// # use causeway_client::{Direction, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// # let sent = ann.send(room, "text/plain", "noodles?")?;
+    /// # ann.react(room, sent.id(), "👍")?.stored().await?;
+    /// # let page = ann.history(room, None, Direction::Backward, 10).await?;
+    /// # let mut timeline = Timeline::new(1_000);
+    /// # page.events.iter().for_each(|event| _ = timeline.see(event));
+    ///
+    /// let entry = timeline.get(sent.id()).expect("it has come");
+    /// assert_eq!(entry.reactions()["👍"], ["ann"]);
+    /// # Ok(()) });
+    /// ```
     pub fn reactions(&self) -> BTreeMap<&str, Vec<&str>> {
         let mut symbols: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for ((symbol, user), reaction) in &self.reactions {
@@ -176,12 +232,38 @@ pub struct Timeline {
 
 impl Timeline {
     /// An empty one.
+    ///
+    /// # Example
+    /// ```
+    /// use causeway_client::timeline::Timeline;
+    ///
+    /// // The newest 1,000 messages.
+    /// let timeline = Timeline::new(1_000);
+    /// assert_eq!(timeline.iter().count(), 0);
+    /// ```
     pub fn new(entries_max: usize) -> Self {
         Self { entries: BTreeMap::new(), entries_max, revocations: BTreeSet::new() }
     }
 
     /// Takes in an event of the room, if it is a message or a change of one; the place whose look may have changed.
     /// `None` for a kick, a ban and a demotion as well: any place may have changed.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::timeline::Timeline;
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// # let sent = ann.send(room, "text/plain", "noodles?")?;
+    /// let mut timeline = Timeline::new(1_000);
+    /// while let Some(event) = ann.next_event().await {
+    ///     if let Some(place) = timeline.see(&event) {
+    ///         // Draw this message anew.
+    ///         assert_eq!(place, sent.id());
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(()) });
+    /// ```
     pub fn see(&mut self, event: &Event) -> Option<RequestId> {
         let place = match event {
             Event::Message(message) => {
@@ -208,6 +290,21 @@ impl Timeline {
 
     /// Lets contents go whose time has come, by a clock, ms since the Unix epoch; the places that look different now. No
     /// event tells of it: call this as often as the screen is drawn.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::{Draft, timeline::Timeline};
+    /// # use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// # let mut timeline = Timeline::new(1_000);
+    /// let sent = ann.post(room, Draft::text("for a minute").lifetime(Duration::from_secs(60)))?;
+    /// # while let Some(event) = ann.next_event().await && timeline.see(&event).is_none() {}
+    /// let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    /// let in_a_while = now + Duration::from_secs(120);
+    /// assert_eq!(timeline.expire(in_a_while.as_millis() as u64), [sent.id()]);
+    /// # Ok(()) });
+    /// ```
     pub fn expire(&mut self, now_ms: u64) -> Vec<RequestId> {
         let expired = self.entries.iter_mut().filter_map(|(id, entry)| entry.expire(now_ms).then_some(*id));
         expired.collect()
@@ -274,11 +371,46 @@ impl Timeline {
     }
 
     /// What is known of a message.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::timeline::{Content, Timeline};
+    /// # use causeway_client::{Direction, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// # let sent = ann.send(room, "text/plain", "noodles?")?;
+    /// # ann.react(room, sent.id(), "👍")?.stored().await?;
+    /// # let page = ann.history(room, None, Direction::Backward, 10).await?;
+    /// # let mut timeline = Timeline::new(1_000);
+    /// # page.events.iter().for_each(|event| _ = timeline.see(event));
+    ///
+    /// assert!(timeline.get(sent.id()).is_some());
+    /// # Ok(()) });
+    /// ```
     pub fn get(&self, id: RequestId) -> Option<&Entry> {
         self.entries.get(&id)
     }
 
     /// All messages by their places, oldest first.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::timeline::{Content, Timeline};
+    /// # use causeway_client::{Direction, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// # let sent = ann.send(room, "text/plain", "noodles?")?;
+    /// # ann.react(room, sent.id(), "👍")?.stored().await?;
+    /// # let page = ann.history(room, None, Direction::Backward, 10).await?;
+    /// # let mut timeline = Timeline::new(1_000);
+    /// # page.events.iter().for_each(|event| _ = timeline.see(event));
+    ///
+    /// for (id, entry) in timeline.iter() {
+    ///     println!("{id:?}: {:?}", entry.content());
+    /// }
+    /// # assert_eq!(timeline.iter().count(), 1);
+    /// # Ok(()) });
+    /// ```
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (RequestId, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }

@@ -15,7 +15,7 @@ pub struct Settings {
     /// This node's number in the site, 0 to 65535 [default: 0]
     #[arg(long, env = "CAUSEWAY_NODE")]
     pub node: Option<i64>,
-    /// This site's name, for people [default: site-<SITE>]
+    /// This site's name, for people [default: site- and its number]
     #[arg(long, env = "CAUSEWAY_SITE_NAME")]
     pub site_name: Option<String>,
     /// The cluster's name, the same at every site and set for life
@@ -83,7 +83,7 @@ pub struct Settings {
     /// PEM file of this site's private key; read again when it changes
     #[arg(long, env = "CAUSEWAY_KEY")]
     pub key: Option<PathBuf>,
-    /// The other sites, each SITE=NAME@HOST:PORT[,HOST:PORT], separated by ';'
+    /// The other sites, each `SITE=NAME@HOST:PORT[,HOST:PORT]`, separated by ';'
     #[arg(long, env = "CAUSEWAY_PEERS", value_delimiter = ';', value_parser = parse_peer)]
     pub peers: Option<Vec<PeerSettings>>,
     /// Client sessions at a time [default: 20000]

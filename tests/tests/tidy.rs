@@ -96,6 +96,49 @@ fn every_crate_says_what_it_is_and_shares_the_lints() {
     }
 }
 
+/// What an application calls.
+const SDK_SOURCES: [&str; 4] = ["client/src/quic", "client/src/store", "client/src/timeline.rs", "client/src/lib.rs"];
+/// Calls of the SDK, at least: fewer, and they were not found.
+const SDK_CALLS_MIN: usize = 80;
+
+/// Public functions of types, in the house's formatting, each with the comment before it.
+fn calls(text: &str) -> Vec<(&str, String)> {
+    let (mut calls, mut comment) = (Vec::new(), String::new());
+    for line in text.lines().map(str::trim_end) {
+        let code = line.trim_start();
+        if code.starts_with("///") || code.starts_with("#[") {
+            comment.push_str(code);
+            comment.push('\n');
+            continue;
+        }
+        if line.starts_with("    pub fn ") || line.starts_with("    pub async fn ") {
+            calls.push((code, comment.clone()));
+        }
+        comment.clear();
+    }
+    calls
+}
+
+#[test]
+fn every_call_of_the_sdk_has_an_example_that_runs() {
+    let mut found = 0;
+    for path in tracked("rs") {
+        let name = path.strip_prefix(root()).expect("a path of the tree").to_string_lossy().into_owned();
+        if !SDK_SOURCES.iter().any(|source| name.starts_with(source)) {
+            continue;
+        }
+        let text = read(&path);
+        for skipped in ["no_run", "compile_fail", "should_panic"].map(|word| format!("```{word}")) {
+            assert!(!text.contains(&skipped), "{name} has an example that does not run: {skipped}");
+        }
+        for (call, comment) in calls(&text) {
+            assert!(comment.contains("\n/// ```\n"), "{name}: no example at {call}");
+            found += 1;
+        }
+    }
+    assert!(found >= SDK_CALLS_MIN, "the calls were found: {found}");
+}
+
 #[test]
 fn the_deterministic_crates_ban_clocks_and_random_order() {
     for name in ["replica", "sim"] {

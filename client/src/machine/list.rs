@@ -334,6 +334,18 @@ impl Listed {
 impl RoomView {
     /// By which lists of rooms are ordered, the greatest first: the place of the newest message; where there is none, when
     /// the room was made.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// # let (other, made) = ann.create_room("dinner", true)?;
+    /// # made.stored().await?;
+    /// # causeway_tests::until(&ann, || ann.rooms().len() == 2).await?;
+    /// let rooms = ann.rooms();
+    /// assert!(rooms[0].place() >= rooms[1].place());
+    /// # Ok(()) });
+    /// ```
     pub fn place(&self) -> (Stamp, Option<RequestId>) {
         let last = self.last.as_ref().map(|last| last.id);
         (last.map_or(self.made, |id| id.stamp), last)

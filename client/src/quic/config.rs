@@ -49,6 +49,19 @@ pub struct Config {
 
 impl Config {
     /// With a warm standby, a store in memory, automatic commits.
+    ///
+    /// # Example
+    /// ```
+    /// use causeway_client::{Config, SiteConfig, UserId};
+    ///
+    /// # causeway_tests::example(async |site| {
+    /// # let connector = site.connector()?;
+    /// let site = |name: &str, address: &str| SiteConfig { name: name.into(), addresses: vec![address.into()] };
+    /// let sites = vec![site("seoul", "seoul.example:4433"), site("busan", "busan.example:4433")];
+    /// let config = Config::new(UserId::new("ann")?, sites, connector);
+    /// assert_eq!(config.session.sites.len(), 2);
+    /// # Ok(()) });
+    /// ```
     pub fn new(user: UserId, sites: Vec<SiteConfig>, connector: Connector) -> Self {
         Self {
             session: machine::Config::new(user, sites),
@@ -63,6 +76,17 @@ impl Config {
     }
 
     /// With a standby connection or without.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::{Client, Standby};
+    /// # causeway_tests::example(async |site| {
+    /// # let config = site.config("ann")?;
+    /// // On a phone a second connection would keep the radio awake.
+    /// let ann = Client::connect(config.standby(Standby::Cold)).await?;
+    /// # assert_eq!(ann.status().standby, None);
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn standby(mut self, standby: Standby) -> Self {
         self.session.standby = standby;
@@ -70,6 +94,15 @@ impl Config {
     }
 
     /// With this token in the hello; [`crate::Client::set_token`] gives a newer one later.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::Client;
+    /// # causeway_tests::example(async |site| {
+    /// # let (config, token) = (site.config("ann")?, site.token("ann")?);
+    /// let ann = Client::connect(config.token(token)).await?;
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.session.token = token.into();
@@ -78,6 +111,21 @@ impl Config {
 
     /// With a way to get newer tokens when a site refuses the present one. A session that ends with its token is opened
     /// again; an application that knows when its tokens end saves that by [`crate::Client::set_token`] in time.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::Client;
+    /// # causeway_tests::example(async |site| {
+    /// # let config = site.config("ann")?.token("one that has ended");
+    /// # let newer = site.token("ann")?;
+    /// # async fn ask_for_a_token(newer: String) -> String { newer }
+    /// let config = config.refresh(move || {
+    ///     let newer = newer.clone();
+    ///     async move { Ok(ask_for_a_token(newer).await) }
+    /// });
+    /// let ann = Client::connect(config).await?;
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn refresh<F>(mut self, refresh: impl Fn() -> F + Send + 'static) -> Self
     where
@@ -89,6 +137,15 @@ impl Config {
 
     /// Whether others are told that the user is there, and types; they are unless this says no. What others tell is
     /// heard in either case.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::Client;
+    /// # causeway_tests::example(async |site| {
+    /// # let config = site.config("ann")?;
+    /// let ann = Client::connect(config.presence(false)).await?;
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn presence(mut self, presence: bool) -> Self {
         self.session.presence = presence;
@@ -96,6 +153,18 @@ impl Config {
     }
 
     /// With this store.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::Client;
+    /// use causeway_client::store::{FileStore, Sync};
+    ///
+    /// # causeway_tests::example(async |site| {
+    /// # let (config, folder) = (site.config("ann")?, site.folder());
+    /// let store = FileStore::open(folder.join("ann.causeway"), Sync::System)?;
+    /// let ann = Client::connect(config.store(store)).await?;
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Box::new(store);

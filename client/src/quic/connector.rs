@@ -41,6 +41,17 @@ impl Connector {
     ///
     /// # Errors
     /// No socket, or unusable roots.
+    ///
+    /// # Example
+    /// ```
+    /// use causeway_client::Connector;
+    ///
+    /// # causeway_tests::example(async |site| {
+    /// # let ca = site.ca();
+    /// let roots = Connector::roots_of_pem(&std::fs::read(ca)?)?;
+    /// let connector = Connector::new(roots)?;
+    /// # Ok(()) });
+    /// ```
     pub fn new(roots: Vec<CertificateDer<'static>>) -> Result<Self, ConnectorError> {
         // A dual-stack socket reaches both kinds of addresses; hosts without IPv6 have the other one.
         let endpoint = quinn::Endpoint::client(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))
@@ -52,6 +63,16 @@ impl Connector {
     ///
     /// # Errors
     /// Unusable roots.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::Connector;
+    /// # causeway_tests::example(async |site| {
+    /// # let ca = site.ca();
+    /// let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse()?)?;
+    /// let connector = Connector::with_endpoint(endpoint, Connector::roots_of_pem(&std::fs::read(ca)?)?)?;
+    /// # Ok(()) });
+    /// ```
     pub fn with_endpoint(
         endpoint: quinn::Endpoint,
         roots: Vec<CertificateDer<'static>>,
@@ -77,6 +98,16 @@ impl Connector {
 
     /// Expects this name in the certificates of all sites, whatever address they are dialled at. Without it, the host
     /// of the address.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::{Client, Config, UserId};
+    /// # causeway_tests::example(async |site| {
+    /// # let (connector, token) = (site.connector()?, site.token("ann")?);
+    /// let connector = connector.server_name("localhost");
+    /// let ann = Client::connect(Config::new(UserId::new("ann")?, site.sites(), connector).token(token)).await?;
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn server_name(mut self, name: &str) -> Self {
         self.server_name = Some(name.into());
@@ -87,6 +118,14 @@ impl Connector {
     ///
     /// # Errors
     /// There is none, or one does not parse.
+    ///
+    /// # Example
+    /// ```
+    /// use causeway_client::Connector;
+    ///
+    /// let error = Connector::roots_of_pem(b"no certificate").unwrap_err();
+    /// assert_eq!(error.to_string(), "the root certificates cannot be used: the file holds none");
+    /// ```
     pub fn roots_of_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConnectorError> {
         let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let roots = roots.map_err(|e| ConnectorError::Roots(e.to_string()))?;
@@ -94,6 +133,18 @@ impl Connector {
     }
 
     /// Waits until every closed connection has told its site.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::Client;
+    /// # causeway_tests::example(async |site| {
+    /// # let mut config = site.config("ann")?;
+    /// # let connector = config.connector.clone();
+    /// # let ann = Client::connect(config).await?;
+    /// ann.close().await;
+    /// connector.wait_idle().await;
+    /// # Ok(()) });
+    /// ```
     pub async fn wait_idle(&self) {
         self.endpoint.wait_idle().await;
     }

@@ -36,6 +36,17 @@ pub struct Message {
 
 impl Message {
     /// The acceptance through which it came; `None` in history and in the page after a gap.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::{Direction, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let stored = ann.send(room, "text/plain", "noodles?")?.stored().await?;
+    /// # let message = causeway_tests::until_message(&ann, "noodles?").await?;
+    /// assert_eq!(message.dot(), Some(stored.dot));
+    /// # Ok(()) });
+    /// ```
     pub fn dot(&self) -> Option<Dot> {
         match self.covers {
             Covers::Dot(dot, _) => Some(dot),
@@ -63,6 +74,22 @@ pub struct Change {
 
 impl Change {
     /// The acceptance through which it came; `None` in history and in the page after a gap.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::{ChangeKind, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let stored = ann.set_name(room, "dinner")?.stored().await?;
+    /// while let Some(event) = ann.next_event().await {
+    ///     let Event::Change(change) = event else { continue };
+    ///     if change.kind == ChangeKind::Renamed("dinner".to_owned()) {
+    ///         assert_eq!(change.dot(), Some(stored.dot));
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(()) });
+    /// ```
     pub fn dot(&self) -> Option<Dot> {
         match self.covers {
             Covers::Dot(dot, _) => Some(dot),
@@ -167,6 +194,28 @@ pub enum ChangeKind {
 }
 
 /// More was missing than one page: the newest page follows, history fills the rest.
+///
+/// # Example
+/// ```
+/// use causeway_client::{Direction, Event};
+///
+/// # causeway_tests::example(async |site| {
+/// # let (ann, room) = site.ann_in_a_room().await?;
+/// # for n in 0..2_499 { ann.send(room, "text/plain", format!("{n}"))?; }
+/// # ann.send(room, "text/plain", "last")?.replicated().await?;
+/// # let (ann, mut shown) = (site.connect("ann").await?, Vec::new());
+/// # let gap = loop { if let Some(Event::Gap(gap)) = ann.next_event().await { break gap } };
+/// # loop { match ann.next_event().await.expect("open") { Event::CaughtUp { .. } => break, event => shown.push(event) } }
+/// // `shown` is the page that came with the gap. As the user scrolls up:
+/// let mut from = shown.iter().filter_map(Event::id).min();
+/// while from > gap.lowest {
+///     let page = ann.history(room, from, Direction::Backward, 500).await?;
+///     from = page.events.first().and_then(Event::id);
+///     shown.extend(page.events);
+/// }
+/// # assert_eq!(shown.iter().filter(|event| matches!(event, Event::Message(_))).count(), 2_500);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gap {
     /// The room.
@@ -177,7 +226,7 @@ pub struct Gap {
     pub to: Vector,
     /// The lowest place among the missing; late arrivals can lie above older ones.
     pub lowest: Option<RequestId>,
-    /// How many are left out, capped at 10,000.
+    /// How many are left out, capped at 10,000; where `from` is empty, by the site's count of the room, hidden ones too.
     pub missing: u64,
 }
 
@@ -273,6 +322,28 @@ pub enum Event {
 }
 
 impl Event {
+    /// The identity and the place of a message or a change; of what else there is, `None`. The last one of a page of history is
+    /// where the next page begins.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let sent = ann.send(room, "text/plain", "noodles?")?;
+    /// # use causeway_client::{Direction, Event};
+    /// # sent.stored().await?;
+    /// let page = ann.history(room, None, Direction::Backward, 1).await?;
+    /// assert_eq!(page.events[0].id(), Some(sent.id()));
+    /// # Ok(()) });
+    /// ```
+    pub fn id(&self) -> Option<RequestId> {
+        match self {
+            Event::Message(message) => Some(message.id),
+            Event::Change(change) => Some(change.id),
+            _ => None,
+        }
+    }
+
     /// What a commit of it covers.
     pub(super) fn position(&self) -> Option<Position> {
         let (room, covers) = match self {

@@ -113,16 +113,50 @@ impl Handle {
     }
 
     /// Its number, which stays; [`crate::ProgressEvent::no`].
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::{Client, Config, Event};
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// # let ann = Client::connect(Config { progress_events: true, ..site.config("ann")? }).await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// while let Some(event) = ann.next_event().await {
+    ///     if let Event::Progress(progress) = event && progress.no == handle.no() {
+    ///         println!("{:?} after {} µs", progress.progress, progress.after_us);
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(()) });
+    /// ```
     pub fn no(&self) -> RequestNo {
         self.no
     }
 
     /// Its identity and its place in the room. It changes only if the first site finds the stamp too far ahead.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// ann.edit(room, handle.id(), "text/plain", "noodles!")?.stored().await?;
+    /// # Ok(()) });
+    /// ```
     pub fn id(&self) -> RequestId {
         self.cell.state().id
     }
 
     /// Its room.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// assert_eq!(handle.room(), room);
+    /// # Ok(()) });
+    /// ```
     pub fn room(&self) -> RoomId {
         self.room
     }
@@ -131,6 +165,16 @@ impl Handle {
     ///
     /// # Errors
     /// It was refused for good.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// let stored = handle.stored().await?;
+    /// println!("site {} has it as {:?}", stored.site, stored.dot);
+    /// # Ok(()) });
+    /// ```
     pub async fn stored(&self) -> Result<Stored, Refusal> {
         self.wait(|state| match (&state.stored, &state.end) {
             (Some((stored, _)), _) => Some(Ok(*stored)),
@@ -144,6 +188,19 @@ impl Handle {
     ///
     /// # Errors
     /// It was refused for good.
+    ///
+    /// # Example
+    /// ```
+    /// use causeway_client::Durability;
+    ///
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// if handle.replicated().await? == Durability::Replicated {
+    ///     println!("no loss of one site can take it");
+    /// }
+    /// # Ok(()) });
+    /// ```
     pub async fn replicated(&self) -> Result<Durability, Refusal> {
         self.wait(|state| state.end.as_ref().map(|(end, _)| end.clone())).await
     }
@@ -160,31 +217,94 @@ impl Handle {
     }
 
     /// Ack 1, if it has come.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// handle.stored().await?;
+    /// assert!(handle.is_stored().is_some());
+    /// # Ok(()) });
+    /// ```
     pub fn is_stored(&self) -> Option<Stored> {
         self.cell.state().stored.map(|(stored, _)| stored)
     }
 
     /// The last word, if it has come.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// handle.replicated().await?;
+    /// assert!(matches!(handle.end(), Some(Ok(_))));
+    /// # Ok(()) });
+    /// ```
     pub fn end(&self) -> Option<Result<Durability, Refusal>> {
         self.cell.state().end.as_ref().map(|(end, _)| end.clone())
     }
 
     /// A site refused it, another may have it: it waits in the outbox and holds back later requests of its room.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// match handle.parked() {
+    ///     Some(refusal) => println!("held back: {}", refusal.detail),
+    ///     None => handle.stored().await.map(drop)?,
+    /// }
+    /// # Ok(()) });
+    /// ```
     pub fn parked(&self) -> Option<Refusal> {
         self.cell.state().parked.clone()
     }
 
     /// When it was sent.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// println!("{:?} ago", handle.sent_at().elapsed());
+    /// # Ok(()) });
+    /// ```
     pub fn sent_at(&self) -> Instant {
         self.cell.sent
     }
 
     /// When ack 1 came.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// handle.stored().await?;
+    /// println!("stored after {:?}", handle.stored_at().map(|at| at - handle.sent_at()));
+    /// # assert!(handle.stored_at() >= Some(handle.sent_at()));
+    /// # Ok(()) });
+    /// ```
     pub fn stored_at(&self) -> Option<Instant> {
         self.cell.state().stored.map(|(_, at)| at)
     }
 
     /// When the last word came.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let handle = ann.send(room, "text/plain", "noodles?")?;
+    /// handle.replicated().await?;
+    /// println!("replicated after {:?}", handle.ended_at().map(|at| at - handle.sent_at()));
+    /// # assert!(handle.ended_at() >= handle.stored_at());
+    /// # Ok(()) });
+    /// ```
     pub fn ended_at(&self) -> Option<Instant> {
         self.cell.state().end.as_ref().map(|(_, at)| *at)
     }

@@ -10,7 +10,10 @@ mod handle;
 mod history;
 mod link;
 mod members;
+mod messages;
 mod query;
+mod reading;
+mod rooms;
 mod shared;
 
 pub use client::Client;

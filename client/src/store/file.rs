@@ -52,6 +52,18 @@ impl FileStore {
     ///
     /// # Errors
     /// Of the file system; `WouldBlock` if another client uses the store; `InvalidData` if the file is something else.
+    ///
+    /// # Example
+    /// ```
+    /// use causeway_client::store::{FileStore, Sync};
+    ///
+    /// # causeway_tests::example(async |site| {
+    /// # let folder = site.folder();
+    /// let store = FileStore::open(folder.join("ann.causeway"), Sync::Disk)?;
+    /// // A second client of the same file is kept out.
+    /// assert!(FileStore::open(folder.join("ann.causeway"), Sync::Disk).is_err());
+    /// # Ok(()) });
+    /// ```
     pub fn open(path: impl Into<PathBuf>, sync: Sync) -> io::Result<Self> {
         let path = path.into();
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(beside(&path, "lock"))?;

@@ -15,6 +15,21 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     /// An empty one.
+    ///
+    /// # Example
+    /// ```
+    /// # use causeway_client::Client;
+    /// use causeway_client::store::MemoryStore;
+    ///
+    /// # causeway_tests::example(async |site| {
+    /// # let (config, later) = (site.config("ann")?, site.config("ann")?);
+    /// let store = MemoryStore::new();
+    /// let ann = Client::connect(config.store(store.clone())).await?;
+    /// ann.close().await;
+    /// // Goes on where the first one stopped.
+    /// let ann = Client::connect(later.store(store)).await?;
+    /// # Ok(()) });
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }

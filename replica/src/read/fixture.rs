@@ -273,6 +273,8 @@ impl Fixture {
         let mut head = wire::HeadRow { touch: Some(touch.to_wire()), stamp_max, ..head };
         let of = wire::Request::decode(request.clone()).expect("a request");
         let place = |id: &Option<wire::RequestId>| id.as_ref().map(RequestId::from_wire);
+        let row = Key::Request(room, place(&of.id).expect("an id"));
+        head.requests += u64::from(self.view.get(Cf::Request, &row.encode()).unwrap().is_none());
         if matches!(of.kind, Some(Kind::Message(_))) && place(&of.id) > place(&head.last) {
             head.last = of.id;
         }

@@ -6,9 +6,9 @@ use std::ops::ControlFlow::{Break, Continue};
 use causeway_protocol::{RequestId, RoomId, Vector, wire};
 
 use super::merge::{Merge, OpAt, count_beyond, op};
-use super::rows::{as_durable, broken, covered, decode, dots, request, shows};
+use super::rows::{as_durable, broken, covered, decode, dots, head, request, shows};
 use super::{PageEvent, frame_of, row_event};
-use crate::key::prefix_range;
+use crate::key::{Key, prefix_range};
 use crate::view::{Cf, View, ViewError};
 
 /// Where counting what a cursor lacks stops, ops.
@@ -39,7 +39,8 @@ pub struct NewestPage {
     pub events: Vec<PageEvent>,
     /// The cursor after the page: covers the whole durable vector.
     pub cursor: Vector,
-    /// Requests left out, counted no further than [`MISSING_MAX`]. For an empty cursor hidden ones count, too.
+    /// Requests left out, counted no further than [`MISSING_MAX`]. For an empty cursor those count, too, that are hidden, or
+    /// not durable yet.
     pub missing: u64,
     /// No place among those left out is lower; `None` if none is left out.
     pub lowest: Option<RequestId>,
@@ -79,7 +80,8 @@ pub fn room_since(
     Ok(page)
 }
 
-/// Whether more than `ops_max` ops of a room lie beyond `cursor`. Reads keys only.
+/// Whether more than `ops_max` ops of a room lie beyond `cursor`. Reads keys only, and of a room that is new to the client no
+/// more than its head, where that has so many.
 pub fn is_far_behind(
     view: &dyn View,
     room: &RoomId,
@@ -87,6 +89,9 @@ pub fn is_far_behind(
     cursor: &Vector,
     ops_max: usize,
 ) -> Result<bool, ViewError> {
+    if cursor.is_empty() && requests(view, room)? > ops_max as u64 {
+        return Ok(true);
+    }
     Ok(count_beyond(view, room, durable, cursor, ops_max.saturating_add(1))? > ops_max)
 }
 
@@ -101,6 +106,14 @@ pub fn newest_page(
     bytes_max: usize,
 ) -> Result<NewestPage, ViewError> {
     let events = newest(view, room, durable, cursor, requests_max, bytes_max)?;
+    let mut after = cursor.clone();
+    after.join(durable);
+    if cursor.is_empty() {
+        // The longest absence of all, from the longest room: not counted, but looked up.
+        let missing = requests(view, room)?.saturating_sub(events.len() as u64).min(MISSING_MAX);
+        let lowest = if missing > 0 { first_place(view, room)? } else { None };
+        return Ok(NewestPage { events, cursor: after, missing, lowest });
+    }
     let (mut missing, all) = missing(view, room, durable, cursor)?;
     for event in &events {
         missing.remove(&event.id);
@@ -110,12 +123,30 @@ pub fn newest_page(
         Some(_) if !all => Some(RequestId::MIN),
         lowest => lowest.copied(),
     };
-    let mut after = cursor.clone();
-    after.join(durable);
     Ok(NewestPage { events, cursor: after, missing: missing.len() as u64, lowest })
 }
 
-/// The requests beyond a cursor, and whether these are all.
+/// How many requests a room has, by its head: hidden ones, and those that are not durable yet, too.
+fn requests(view: &dyn View, room: &RoomId) -> Result<u64, ViewError> {
+    Ok(head(view, room)?.map_or(0, |(head, _)| head.requests))
+}
+
+/// The lowest place of a room.
+fn first_place(view: &dyn View, room: &RoomId) -> Result<Option<RequestId>, ViewError> {
+    let (start, end) = prefix_range(&room.0);
+    let mut first = None;
+    view.scan(Cf::Request, &start, &end, &mut |key, _| {
+        first = Key::decode(Cf::Request, key);
+        Break(())
+    })?;
+    match first {
+        Some(Key::Request(_, id)) => Ok(Some(id)),
+        None => Ok(None),
+        Some(_) => Err(broken(Cf::Request, "a request's key does not decode")),
+    }
+}
+
+/// The requests beyond a cursor that has something, and whether these are all.
 fn missing(
     view: &dyn View,
     room: &RoomId,
@@ -130,8 +161,7 @@ fn missing(
             return Ok((ids, false));
         }
         ops += 1;
-        // An empty cursor has no other dot of it either, and a room that is new to the client is the longest.
-        if cursor.is_empty() || is_missing(&request(view, durable, room, id)?, cursor)? {
+        if is_missing(&request(view, durable, room, id)?, cursor)? {
             ids.insert(id);
         }
     }

@@ -197,13 +197,38 @@ fn a_newest_page_cut_short_is_resumed_without_loss() {
 fn a_count_that_stops_names_the_lowest_place_of_all() {
     let mut site = Fixture::default();
     let room = site.room("ann");
+    let cursor = site.durable_of(room);
     for _ in 0..MISSING_MAX + 5 {
         site.message(1, room, "ann");
     }
     site.sync();
-    let page = newest_page(&site.view, &room, &site.durable_of(room), &Vector::new(), 3, usize::MAX).unwrap();
-    assert_eq!(page.events.len(), 3);
-    assert_eq!((page.missing, page.lowest), (MISSING_MAX, Some(RequestId::MIN)));
+    let page = |cursor| newest_page(&site.view, &room, &site.durable_of(room), cursor, 3, usize::MAX).unwrap();
+    let counted = page(&cursor);
+    assert_eq!(counted.events.len(), 3);
+    assert_eq!((counted.missing, counted.lowest), (MISSING_MAX, Some(RequestId::MIN)));
+    let looked_up = page(&Vector::new());
+    assert_eq!(looked_up.events, counted.events);
+    assert_eq!(
+        (looked_up.missing, looked_up.lowest),
+        (MISSING_MAX, rows_of(&site.view, room).first().map(|row| row.0))
+    );
+}
+
+#[test]
+fn of_a_room_that_is_new_to_the_client_the_head_says_how_much_is_left_out() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    let made = rows_of(&site.view, room)[0].0;
+    let (twice, _) = site.message(1, room, "ann");
+    for n in 0..9 {
+        site.message(1 + n % 2, room, "ann");
+    }
+    site.again(2, room, twice);
+    site.sync();
+    let page = |max| newest_page(&site.view, &room, &site.durable_of(room), &Vector::new(), max, usize::MAX).unwrap();
+    assert_eq!((page(4).missing, page(4).lowest), (7, Some(made)));
+    assert_eq!(page(4).cursor, site.durable_of(room));
+    assert_eq!((page(11).missing, page(11).lowest), (0, None));
 }
 
 #[test]

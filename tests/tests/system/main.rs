@@ -13,6 +13,7 @@ mod direct;
 mod expire;
 mod failover;
 mod fuzz;
+mod gap;
 mod invitations;
 mod limits;
 mod limits_of_strangers;

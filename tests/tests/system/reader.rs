@@ -19,6 +19,11 @@ impl Reader {
     }
 
     pub async fn sign_in_with(system: &System, name: &str, home: usize, standby: Standby) -> Self {
+        Self::connect(Self::config(system, name, home).standby(standby)).await
+    }
+
+    /// With which somebody signs in.
+    pub fn config(system: &System, name: &str, home: usize) -> Config {
         let roots = Connector::roots_of_pem(&std::fs::read(&system.cluster.ca).expect("the CA")).expect("roots");
         let all = &system.cluster.sites;
         let site = |at: usize| SiteConfig {
@@ -27,7 +32,10 @@ impl Reader {
         };
         let sites = (0..all.len()).map(site).collect();
         let connector = Connector::new(roots).expect("an endpoint");
-        let config = Config::new(UserId::new(name).expect("a name"), sites, connector).standby(standby);
+        Config::new(UserId::new(name).expect("a name"), sites, connector)
+    }
+
+    pub async fn connect(config: Config) -> Self {
         let client = in_time("a site welcomes the session", Client::connect(config)).await.expect("a session");
         Self { client, timeline: Timeline::new(1_000) }
     }
