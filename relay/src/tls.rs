@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use causeway_protocol::{SiteId, version};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, version::TLS13};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_parser::extensions::GeneralName;
 
 /// Why certificates cannot be used.
@@ -100,9 +102,10 @@ pub fn site_of_certificate(der: &[u8]) -> Option<SiteId> {
 }
 
 impl Identity {
-    /// Reads the PEM files; checks that the certificate is the site's and the key the certificate's.
+    /// Reads the PEM files; checks that the certificate is the site's, that the authority has signed it and it holds now, and
+    /// that the key is the certificate's.
     pub fn load(site: SiteId, ca: &Path, cert: &Path, key: &Path) -> Result<Self, TlsError> {
-        let roots = roots("ca", ca)?;
+        let roots = Arc::new(roots("ca", ca)?);
         let chain = certificates("cert", cert)?;
         let leaf = chain.first().map_or(&[][..], |der| der);
         let got = site_of_certificate(leaf);
@@ -112,8 +115,9 @@ impl Identity {
         let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|e| file_error("cert", cert, e))?;
         let expires_s = parsed.validity().not_after.timestamp();
         let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("key", key, e))?;
+        check_signed(&chain, &roots, site, UnixTime::now()).map_err(|e| file_error("cert", cert, e))?;
         match CertifiedKey::from_der(chain.clone(), secret.clone_key(), &provider()) {
-            Ok(_) => Ok(Self { chain, key: secret, roots: roots.into(), expires_s }),
+            Ok(_) => Ok(Self { chain, key: secret, roots, expires_s }),
             Err(rustls::Error::InconsistentKeys(_)) => {
                 Err(TlsError::Mismatch { cert: cert.to_owned(), key: key.to_owned() })
             }
@@ -193,6 +197,35 @@ fn rustls_error(e: impl std::fmt::Display) -> TlsError {
 
 fn file_error(field: &'static str, path: &Path, e: impl std::fmt::Display) -> TlsError {
     TlsError::File { field, path: path.to_owned(), reason: e.to_string() }
+}
+
+/// As another site looks at it. The error says what is to be done.
+fn check_signed(
+    chain: &[CertificateDer<'static>],
+    roots: &Arc<RootCertStore>,
+    site: SiteId,
+    now: UnixTime,
+) -> Result<(), String> {
+    let Some((leaf, intermediates)) = chain.split_first() else { return Err("it holds no certificate".to_owned()) };
+    let name = ServerName::try_from(site_dns_name(site)).map_err(|e| e.to_string())?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider()).build();
+    let verified = verifier.map_err(|e| e.to_string())?.verify_server_cert(leaf, intermediates, &name, &[], now);
+    use rustls::CertificateError::{
+        BadSignature, Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer,
+    };
+    match verified {
+        Ok(_) => Ok(()),
+        Err(rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature)) => {
+            Err("`ca` has not signed it: have it signed by that authority, or name the one that did".to_owned())
+        }
+        Err(rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. })) => {
+            Err("it has expired: renew it".to_owned())
+        }
+        Err(rustls::Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. })) => {
+            Err("it is not valid yet: set the clock, or wait".to_owned())
+        }
+        Err(e) => Err(e.to_string()),
+    }
 }
 
 fn roots(field: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::certs::write_dev_certs;
@@ -40,6 +41,30 @@ fn another_sites_certificate_is_refused_at_the_start() {
     assert!(load(folder.path(), 1, "site-1").is_ok());
     let error = load(folder.path(), 1, "site-2").err().expect("refused").to_string();
     assert!(error.contains("`cert`") && error.contains("`site` is 1"), "{error}");
+}
+
+#[test]
+fn a_certificate_of_another_authority_is_refused_at_the_start() {
+    let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    for folder in [&folder, &other] {
+        write_dev_certs(folder.path(), &[SiteId(1)]).expect("written");
+    }
+    std::fs::copy(other.path().join("ca.pem"), folder.path().join("ca.pem")).expect("copied");
+    let error = load(folder.path(), 1, "site-1").err().expect("refused").to_string();
+    assert!(error.starts_with("`cert` = ") && error.contains("`ca` has not signed it"), "{error}");
+}
+
+#[test]
+fn a_certificate_has_its_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_dev_certs(folder.path(), &[SiteId(1)]).expect("written");
+    let chain = certificates("cert", &folder.path().join("site-1.pem")).expect("readable");
+    let roots = Arc::new(roots("ca", &folder.path().join("ca.pem")).expect("readable"));
+    let at = |s: u64| check_signed(&chain, &roots, SiteId(1), UnixTime::since_unix_epoch(Duration::from_secs(s)));
+    assert_eq!(at(1_800_000_000), Ok(()));
+    assert!(at(1).expect_err("1970").contains("not valid yet"));
+    // Development certificates end in the year 4096.
+    assert!(at(68_000_000_000).expect_err("4124").contains("expired"));
 }
 
 #[test]

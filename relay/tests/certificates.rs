@@ -97,12 +97,23 @@ async fn files_that_cannot_be_used_change_nothing() {
     let read = |name: &str| fs::read(certs(&cluster).join(name)).expect("readable");
     let (good, key) = (read("site-1.pem"), read("site-1.key"));
     let (other, other_key) = (read("site-2.pem"), read("site-2.key"));
+    // The same site's, of an authority that is not the cluster's.
+    let strange = tempfile::tempdir().expect("a folder");
+    write_dev_certs(strange.path(), &[SiteId(1)]).expect("written");
+    let of_strange = |name: &str| fs::read(strange.path().join(name)).expect("readable");
+    let (stranger, stranger_key) = (of_strange("site-1.pem"), of_strange("site-1.key"));
     let shown = on_disk(&cluster);
     let install = |cert: &[u8], key: &[u8]| {
         replace(&certs(&cluster).join("site-1.pem"), cert);
         replace(&certs(&cluster).join("site-1.key"), key);
     };
-    for (bad, bad_key) in [(&b"no PEM"[..], &key[..]), (&good, &other_key), (&other, &other_key), (&good, b"")] {
+    for (bad, bad_key) in [
+        (&b"no PEM"[..], &key[..]),
+        (&good, &other_key),
+        (&other, &other_key),
+        (&good, b""),
+        (&stranger, &stranger_key),
+    ] {
         install(bad, bad_key);
         unusable(&relay, 1).await;
         assert_eq!(shown_to_a_stranger(&cluster, &relay).await, shown);

@@ -151,7 +151,7 @@ impl Chat {
         }
         spans.push(match entry.content() {
             Content::Text { content, .. } => Span::raw(String::from_utf8_lossy(content).into_owned()),
-            Content::Gone => "taken back".dim().italic(),
+            Content::Gone => "gone".dim().italic(),
             Content::Unknown => "a message that has not come yet".dim().italic(),
         });
         if let Content::Text { edited: true, .. } = entry.content() {
@@ -190,7 +190,7 @@ fn quoted(room: &Room, id: RequestId) -> Span<'static> {
     let content = room.timeline.get(id).map(|entry| entry.content());
     let text = match content {
         Some(Content::Text { content, .. }) => String::from_utf8_lossy(content).chars().take(20).collect(),
-        Some(Content::Gone) => "taken back".to_owned(),
+        Some(Content::Gone) => "gone".to_owned(),
         Some(Content::Unknown) | None => "…".to_owned(),
     };
     format!("↪ “{text}” ").dim()
