@@ -6,6 +6,7 @@
 mod client_machine;
 mod client_store;
 mod decoders;
+mod files;
 mod forge;
 pub mod seeds;
 mod session;
@@ -18,5 +19,23 @@ pub use decoders::{
     client_frame, datagrams, event_frame, frames, keys, op, peer_frame, queries, request, rows, server_frame,
     shard_frame, vectors,
 };
+pub use files::{config_file, jwks, pem, token};
 pub use session::session;
 pub use shard::shard;
+
+// The relay's own sources, which name each other by these paths: its crate would bring RocksDB and its C++ along.
+#[allow(dead_code, reason = "the relay uses all of it")]
+#[path = "../../relay/src/config.rs"]
+mod config;
+#[allow(dead_code, reason = "the relay uses all of it")]
+#[path = "../../relay/src/limits.rs"]
+mod limits;
+#[allow(dead_code, reason = "the relay uses all of it")]
+#[path = "../../relay/src/settings.rs"]
+mod settings;
+#[allow(dead_code, reason = "the relay uses all of it")]
+#[path = "../../relay/src/tls.rs"]
+mod tls;
+#[allow(dead_code, reason = "the relay uses all of it")]
+#[path = "../../relay/src/tokens.rs"]
+mod tokens;

@@ -1,5 +1,7 @@
 //! Inputs to start from: the protocol's golden samples for the decoders, short walks for the state machines.
 
+use crate::files;
+
 /// A line a sample: the record, its bytes in hexadecimal digits.
 const GOLDEN: &str = include_str!("../../protocol/src/tests/golden.txt");
 /// Walks of one target, and their length.
@@ -40,7 +42,46 @@ pub fn all() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("session", walks(2)),
         ("client_machine", walks(3)),
         ("client_store", stores()),
+        ("config", configs()),
+        ("jwks", key_files()),
+        ("token", tokens()),
+        ("pem", pems()),
     ]
+}
+
+fn configs() -> Vec<Vec<u8>> {
+    let least = "site = 1\ncluster = \"c\"\ndata_dir = \"/d\"\nlisten = \"127.0.0.1:7400\"\nadmin_listen = \"127.0.0.1:7480\"\n\
+                 ca = \"ca.pem\"\ncert = \"1.pem\"\nkey = \"1.key\"\n";
+    let with_tokens = "token_keys = \"jwks.json\"\ntoken_issuer = \"i\"\ntoken_audience = \"a\"\ntoken_leeway_s = 9\n\
+                       api_listen = \"[::]:7490\"\napi_wait_ms = 5\nadvertise = [\"a.example:7400\"]\nlog_format = \"json\"\n";
+    let peers = "dev = true\nshards = 16\nthreads = 2\nsessions_max = 10\nlog_bytes_max = 65536\npresence = false\n\
+                 [[peers]]\nsite = 2\nname = \"busan\"\naddresses = [\"b.example:7400\"]\nadvertise = [\"b:1\"]\n";
+    [with_tokens, peers].map(|more| format!("{least}{more}").into_bytes()).into()
+}
+
+fn key_files() -> Vec<Vec<u8>> {
+    let p256 = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"b","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+    let rsa = r#"{"keys":[{"kty":"RSA","alg":"RS256","e":"AQAB","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}]}"#;
+    vec![files::own_jwks().into_bytes(), p256.into(), rsa.into()]
+}
+
+fn tokens() -> Vec<Vec<u8>> {
+    let claims = br#"{"sub":"ann","iss":"https://login.example","aud":"causeway","exp":1800000000}"#;
+    let service = br#"{"sub":"a","iss":"https://login.example","aud":["x","causeway"],"exp":1.8e9,"nbf":1,"causeway_service":true}"#;
+    let ended = br#"{"sub":"ann","iss":"https://login.example","aud":"causeway","exp":1600000000}"#;
+    vec![
+        [&[0][..], files::signed(files::HEADER, claims).as_bytes()].concat(),
+        [&[1][..], claims].concat(),
+        [&[1][..], service].concat(),
+        [&[1][..], ended].concat(),
+        [&[2][..], files::HEADER, &[0], claims].concat(),
+    ]
+}
+
+fn pems() -> Vec<Vec<u8>> {
+    let (cert, key) = files::site_pair();
+    let of = |which: u8, content: &[u8]| [&[which][..], content].concat();
+    vec![of(0, cert.as_bytes()), of(1, cert.as_bytes()), of(2, key.as_bytes()), of(3, &files::site_der())]
 }
 
 const ROWS: [(&str, u8); 15] = [

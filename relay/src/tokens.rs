@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use causeway_protocol::{Code, UserId};
 use causeway_replica::session::{Grant, Tokens};
 use jsonwebtoken::errors::ErrorKind;
@@ -23,6 +25,8 @@ use crate::config::TokenConfig;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Keys of a file. A token without a key id is tried with each.
 const KEYS_MAX: usize = 32;
+/// Bytes of an Ed25519 public key.
+const ED25519_KEY_BYTES: usize = 32;
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -216,6 +220,12 @@ fn key(jwk: &Jwk) -> Result<Key, String> {
     };
     if jwk.common.key_algorithm.is_some_and(|said| said != named) {
         return Err(format!("its `alg` must be {algorithm:?} or absent"));
+    }
+    if let AlgorithmParameters::OctetKeyPair(key) = &jwk.algorithm
+        && URL_SAFE_NO_PAD.decode(&key.x).is_ok_and(|x| x.len() != ED25519_KEY_BYTES)
+    {
+        // The library takes the first 32 bytes, and panics where there are fewer.
+        return Err(format!("its `x` must be {ED25519_KEY_BYTES} bytes"));
     }
     let key = DecodingKey::from_jwk(jwk).map_err(|e| format!("it cannot be used: {e}"))?;
     Ok(Key { id: jwk.common.key_id.clone(), algorithm, key })

@@ -189,11 +189,15 @@ fn a_file_that_cannot_be_used_names_the_key_and_the_fix() {
     let secret = json!({ "kty": "oct", "k": "AAAA" });
     let other_alg = json!({ "kty": "OKP", "crv": "Ed25519", "x": good["x"], "alg": "ES256" });
     let p384 = json!({ "kty": "EC", "crv": "P-384", "x": b64(&[1; 48]), "y": b64(&[1; 48]) });
+    let of_bytes = |bytes: usize| json!({ "kty": "OKP", "crv": "Ed25519", "x": b64(&vec![7; bytes]) });
+    let (short, long) = (of_bytes(20), of_bytes(33));
     let cases = [
         (json!({ "keys": [] }).to_string(), "0 keys"),
         (json!({ "keys": [good, private] }).to_string(), "public"),
         (json!({ "keys": [secret] }).to_string(), "public"),
         (json!({ "keys": [good, other_alg] }).to_string(), "keys[1]: its `alg` must be EdDSA"),
+        (json!({ "keys": [short] }).to_string(), "keys[0]: its `x` must be 32 bytes"),
+        (json!({ "keys": [long] }).to_string(), "keys[0]: its `x` must be 32 bytes"),
         (json!({ "keys": [p384] }).to_string(), "keys[0]: its type"),
         (json!({ "keys": vec![good.clone(); KEYS_MAX + 1] }).to_string(), "33 keys"),
         ("nonsense".to_owned(), "no JSON"),
