@@ -13,6 +13,7 @@ use super::player::Player;
 use super::setup::user;
 use super::stage::Stage;
 use crate::acts::What;
+use crate::ledger::Sent;
 use crate::sdk::{Session, SessionOptions, Shared};
 use crate::verdict::{SiteRead, UnreadRead};
 use crate::workload::{Kind, PlanEvent};
@@ -103,7 +104,7 @@ pub async fn unread<F: Future<Output = bool>>(
     }
     let settled = settle().await;
     for reader in &mut readers {
-        reader.expected += not_shown_since(stage, reader.room, first);
+        reader.expected += not_shown_since(stage, reader, first);
     }
     count(shared, stage, &readers, reads, MARK_WAIT).await;
     settled
@@ -153,8 +154,10 @@ fn not_shown(players: &[Arc<Player>], stage: &Stage, reader: &Reader, until: usi
     said.into_iter().filter(|no| !state.seen.has(*no)).count() as u64
 }
 
-fn not_shown_since(stage: &Stage, room: u32, from: usize) -> u64 {
-    stage.ledger().sent[from..].iter().filter(|sent| sent.room == room && sent.is_acked()).count() as u64
+/// What a reader has written itself, for another reader of the room, is not unread to it.
+fn not_shown_since(stage: &Stage, reader: &Reader, from: usize) -> u64 {
+    let others = |sent: &&Sent| sent.room == reader.room && sent.client != reader.client && sent.is_acked();
+    stage.ledger().sent[from..].iter().filter(others).count() as u64
 }
 
 /// Asks every site for every reader's count, until it is the expected one or it takes too long.
