@@ -233,6 +233,12 @@ impl RoomId {
         Self(hash16("causeway/room/direct", &[first.as_str().as_bytes(), second.as_str().as_bytes()]))
     }
 
+    /// What a user has apart from any room: devices, erasure. Nobody makes it, nobody is its member, and only the user's own
+    /// requests are taken.
+    pub fn of_user(user: &UserId) -> Self {
+        Self(hash16("causeway/room/user", &[user.as_str().as_bytes()]))
+    }
+
     /// Its shard. The id is a hash already; each shard is a contiguous range of ids, so that its rows are a
     /// range of keys.
     pub fn shard(&self, shard_count: u16) -> ShardId {

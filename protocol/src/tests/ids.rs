@@ -174,3 +174,11 @@ fn a_direct_room_is_the_same_for_both() {
     // hash16("causeway/room/direct", ["ann", "bob"]), by another implementation of BLAKE3.
     assert_eq!(RoomId::direct(&ann, &bob).to_string(), "474de4e0c65efe7add12562b67925dbd");
 }
+
+#[test]
+fn a_users_own_room_follows_from_the_name() {
+    let (ann, bob) = (UserId::new("ann").unwrap(), UserId::new("bob").unwrap());
+    assert_ne!(RoomId::of_user(&ann), RoomId::of_user(&bob));
+    // hash16("causeway/room/user", ["ann"]), by another implementation of BLAKE3.
+    assert_eq!(RoomId::of_user(&ann).to_string(), "e8d671b733905533f2ba9006ffd5425c");
+}
