@@ -4,12 +4,14 @@
 //! message that it changes. What is shown depends only on which have come. A message that others refer to and that is
 //! not here has a place of its own, to be filled in.
 //!
-//! # What a kick, a ban or a demotion to reader takes away
+//! # What a kick, a ban, a demotion to reader or an erasure takes away
 //! One thing depends on the order. When such a revocation is first seen with its past ([`Change::past`]), the messages,
 //! edits and reactions of its target go that were seen before it, whose acceptance is known ([`Message::dot`]) and is
 //! not in the past. It is then as if they had never come, but for older messages that have made room for them. What is
 //! seen later stays: the site that sent it knew of the revocation and has judged it. So live events belong here in the
 //! order in which the client hands them out, and a page of history before the events that came while it was fetched.
+//!
+//! An erasure leaves what its user wrote before it in its place, without its content, whichever came first.
 //!
 //! A site may show less, or more, until a new timeline is filled from its history:
 //! * What came from history or in the page after a gap is not taken away: its acceptance is not known.
@@ -27,6 +29,8 @@ use crate::quic::{Change, ChangeKind, Event, Message};
 const ADDED_MAX: usize = 8;
 /// How many revocations are remembered.
 const REVOCATIONS_MAX: usize = 1_024;
+/// How many erased users are remembered: sites give nothing of theirs, and this is for what is on its way already.
+const ERASED_MAX: usize = 256;
 
 /// A message's present content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +69,12 @@ struct Edit {
     content: Bytes,
     gone: bool,
     dot: Option<Dot>,
+}
+
+impl Edit {
+    fn empty(&mut self) {
+        (self.gone, self.content_type, self.content) = (true, String::new(), Bytes::new());
+    }
 }
 
 /// One user's reaction with one symbol.
@@ -165,11 +175,18 @@ impl Entry {
         let is_due = |message: &&mut Message| message.expires_ms.is_some_and(|at_ms| at_ms <= now_ms);
         let Some(message) = self.message.as_mut().filter(is_due) else { return false };
         let went = !message.body_gone;
-        (message.body_gone, message.content_type, message.content) = (true, String::new(), Bytes::new());
-        for edit in self.edits.values_mut() {
-            (edit.gone, edit.content_type, edit.content) = (true, String::new(), Bytes::new());
-        }
+        empty(message);
+        self.edits.values_mut().for_each(Edit::empty);
         went
+    }
+
+    /// Takes the contents of what a user wrote here below a place.
+    fn erase(&mut self, user: &str, below: RequestId) {
+        if let Some(message) = self.message.as_mut().filter(|message| message.user == user && message.id < below) {
+            empty(message);
+        }
+        let edits = self.edits.iter_mut().filter(|(id, edit)| edit.user == user && **id < below);
+        edits.for_each(|(_, edit)| edit.empty());
     }
 
     /// Symbols with the users who reacted with them. Where two devices of one user add and take back at the same time,
@@ -221,6 +238,10 @@ impl Entry {
     }
 }
 
+fn empty(message: &mut Message) {
+    (message.body_gone, message.content_type, message.content) = (true, String::new(), Bytes::new());
+}
+
 /// The messages of one room, at most as many as it was made for: the newest are kept.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -228,6 +249,8 @@ pub struct Timeline {
     entries_max: usize,
     /// Revocations that have taken away what they take: one that comes again must not take what came after it.
     revocations: BTreeSet<RequestId>,
+    /// Users who were erased: what they wrote below this place has no content.
+    erased: BTreeMap<String, RequestId>,
 }
 
 impl Timeline {
@@ -242,7 +265,7 @@ impl Timeline {
     /// assert_eq!(timeline.iter().count(), 0);
     /// ```
     pub fn new(entries_max: usize) -> Self {
-        Self { entries: BTreeMap::new(), entries_max, revocations: BTreeSet::new() }
+        Self { entries: BTreeMap::new(), entries_max, revocations: BTreeSet::new(), erased: BTreeMap::new() }
     }
 
     /// Takes in an event of the room, if it is a message or a change of one; the place whose look may have changed.
@@ -282,6 +305,9 @@ impl Timeline {
             Event::Change(change) => self.change(change)?,
             _ => return None,
         };
+        if let Some(entry) = self.entries.get_mut(&place) {
+            self.erased.iter().for_each(|(user, below)| entry.erase(user, *below));
+        }
         while self.entries.len() > self.entries_max {
             self.entries.pop_first();
         }
@@ -346,7 +372,21 @@ impl Timeline {
                 self.take_away(*id, user, past.as_ref()?);
                 None
             }
+            ChangeKind::Erased => {
+                self.erase(*id, user);
+                self.take_away(*id, user, past.as_ref()?);
+                None
+            }
             _ => None,
+        }
+    }
+
+    fn erase(&mut self, erasure: RequestId, user: &str) {
+        let below = self.erased.entry(user.to_owned()).or_insert(erasure);
+        *below = erasure.max(*below);
+        self.entries.values_mut().for_each(|entry| entry.erase(user, erasure));
+        if self.erased.len() > ERASED_MAX {
+            self.erased.pop_first();
         }
     }
 

@@ -151,7 +151,7 @@ fn the_oldest_go_first() {
 
 /// Events of three messages. Each has an id of its own, and now and then one comes with its body and without.
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let one = (1u64..4, prop::sample::select(vec!["ann", "bob"]), 0..6);
+    let one = (1u64..4, prop::sample::select(vec!["ann", "bob"]), 0..7);
     prop::collection::vec(one, 1..20).prop_map(|all| {
         let event = |(n, (target, user, what)): (u64, (u64, &str, i32))| match what {
             0 => vec![message(target, "ann", "original")],
@@ -159,10 +159,35 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             2 => vec![edit(n, user, target, Some("gone")), edit(n, user, target, None)],
             3 => vec![redact(n, user, target)],
             4 => vec![react(n, user, target, "+1")],
+            5 => vec![erased(n, user)],
             _ => vec![unreact(n, user, target, "+1")],
         };
         (4..).zip(all).flat_map(event).collect()
     })
+}
+
+/// By whom it is about; from history, so without its past.
+fn erased(n: u64, user: &str) -> Event {
+    live(n, user, Kind::Erase(wire::Erase {}), None)
+}
+
+#[test]
+fn what_an_erased_user_wrote_before_stays_in_its_place_without_content() {
+    let all = [said(4, "eve"), said(5, "bob"), edit(6, "eve", 4, Some("edited")), erased(8, "eve"), said(9, "eve")];
+    for order in [[0, 1, 2, 3, 4], [3, 2, 0, 4, 1], [4, 3, 1, 2, 0]] {
+        let mut timeline = Timeline::new(10);
+        order.iter().for_each(|at| _ = timeline.see(&all[*at]));
+        let content = |n| timeline.get(id(n)).unwrap().content();
+        assert_eq!(content(4), Content::Gone, "{order:?}");
+        assert!(matches!(content(5), Content::Text { .. }) && matches!(content(9), Content::Text { .. }), "{order:?}");
+    }
+    // What was done elsewhere meanwhile is hidden: it is as if it had not come.
+    let mut timeline = Timeline::new(10);
+    [said(4, "eve"), said(7, "eve")].iter().for_each(|event| _ = timeline.see(event));
+    let past = Some(Vector::from_iter([dot(4)]));
+    timeline.see(&live(8, "eve", Kind::Erase(wire::Erase {}), past));
+    assert_eq!(timeline.get(id(4)).unwrap().content(), Content::Gone);
+    assert!(timeline.get(id(7)).is_none());
 }
 
 /// Come live, from the first site: what it is about is text, and its number is its place and its acceptance.

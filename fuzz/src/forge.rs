@@ -132,7 +132,7 @@ impl Forge {
     }
 
     fn kind(&self, u: Input<'_, '_>) -> Result<Option<Kind>> {
-        let which = u.arbitrary::<u8>()? % 24;
+        let which = u.arbitrary::<u8>()? % 26;
         let user = one(u, &self.users)?.to_string();
         let target = Some(self.id(u)?.to_wire());
         let flag: bool = u.arbitrary()?;
@@ -171,6 +171,7 @@ impl Forge {
                 knock: Some(u.arbitrary()?),
             }),
             21 => Kind::Pin(wire::Pin { target }),
+            25 => Kind::Erase(wire::Erase {}),
             23 => Kind::Knock(wire::Knock {}),
             24 => Kind::Decline(wire::Decline { user }),
             22 => Kind::Unpin(wire::Unpin { target }),

@@ -279,7 +279,16 @@ impl Run {
             let lifts = vec![wire::Lift { dot: dot(self, u)?, hidden: u.arbitrary()? }];
             let dot = if u.ratio(1, 16)? { None } else { dot(self, u)? };
             let (floor, ban) = (u.arbitrary::<u8>()?.into(), u.arbitrary()?);
-            row.revocations.push(wire::Revocation { id, dot, past, floor, ban, until_ms: 0, lifts });
+            row.revocations.push(wire::Revocation {
+                id,
+                dot,
+                past,
+                floor,
+                ban,
+                until_ms: 0,
+                lifts,
+                erases: u.arbitrary()?,
+            });
         }
         Ok(row)
     }

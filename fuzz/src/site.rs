@@ -31,6 +31,7 @@ const ROOM_FAMILIES: [Cf; 3] = [Cf::Op, Cf::Request, Cf::Element];
 
 /// Small enough that short inputs fill every buffer.
 const SMALL: Bounds = Bounds {
+    erase_rows_max: 2,
     page_bytes_max: 1_024,
     merge_rows_max: 2,
     waiting_bytes_max: 2_048,

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::clock_guard::ClockGuard;
 use crate::config::Config;
 use crate::datagrams::{self, Typing};
+use crate::erasures;
 use crate::link::Links;
 use crate::mail::{Directory, Live, Note};
 use crate::metric_definitions::Metrics;
@@ -54,6 +55,8 @@ pub struct Core {
     pub links: Links,
     /// Who types, on the way to others.
     pub typing: mpsc::Sender<Typing>,
+    /// Who was erased, on the way to who asks for it in the rooms.
+    pub erased: mpsc::Sender<UserId>,
     /// Who is there.
     pub presence: Presence,
     /// One permit a read that may touch the disk.
@@ -72,7 +75,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// Of its parts; nothing runs yet. And who types, for [`datagrams::spread_typing`].
+    /// Of its parts; nothing runs yet. And who types, for [`datagrams::spread_typing`], and who was erased, for
+    /// [`erasures::ask_for_erasures`].
     pub fn new(
         config: Config,
         origin: Origin,
@@ -81,8 +85,9 @@ impl Core {
         store: Store,
         inboxes: ShardInboxes,
         is_intact: bool,
-    ) -> (Self, mpsc::Receiver<Typing>) {
+    ) -> (Self, mpsc::Receiver<Typing>, mpsc::Receiver<UserId>) {
         let (typing, typed) = datagrams::typing_queue();
+        let (erased, told) = erasures::erased_queue();
         let core = Self {
             clock: Clock::start(),
             metrics: Metrics::new(),
@@ -98,6 +103,7 @@ impl Core {
             visitors: Arc::default(),
             links: Links::new(&config),
             typing,
+            erased,
             presence: Presence::default(),
             reads: Arc::new(Semaphore::new(config.reads_max)),
             session_permits: Arc::new(Semaphore::new(config.sessions_max)),
@@ -109,7 +115,7 @@ impl Core {
             next_session: AtomicU64::new(1),
             config,
         };
-        (core, typed)
+        (core, typed, told)
     }
 
     /// A number for a session that no other has had in this process.

@@ -14,6 +14,7 @@
 mod admin;
 mod admin_server;
 mod api;
+mod asking;
 mod certificates;
 pub mod certs;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod config;
 mod core;
 mod datagrams;
 pub mod dev_tokens;
+mod erasures;
 mod handshakes;
 mod http;
 mod limits;

@@ -159,6 +159,9 @@ definitions! {
     gauge ops_gated "causeway_ops_gated" Count "Ops that waited for what they depend on, since the start.";
     gauge bodies_purged "causeway_bodies_purged" Count "Bodies taken away by redactions, since the start.";
     gauge bodies_expired "causeway_bodies_expired" Count "Bodies whose time had come, since the start.";
+    gauge bodies_erased "causeway_bodies_erased" Count "Bodies taken away by erasures of users, since the start.";
+    counter erasures_asked "causeway_erasures_asked_total" Count
+        "Rooms in which this site asked for the erasure of a user whose own room says so.";
     gauge hidden "causeway_acceptances_hidden" Count "Acceptances hidden by a kick, ban or demotion that came after them, since the start.";
     gauge buckets_mismatched "causeway_buckets_mismatched" Count
         "Digest buckets with equal touch vectors and different hashes, since the start.";

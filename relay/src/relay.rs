@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::core::Core;
+use crate::erasures;
 use crate::handshakes::{Handshakes, Verdict};
 use crate::session::close_code;
 use crate::shard_input::{ShardInboxes, ThreadInput};
@@ -131,7 +132,7 @@ impl Relay {
             None => Admission::Tokenless,
         };
         let site_infos = site_infos(&config, listen_address);
-        let (core, typed) =
+        let (core, typed, told) =
             Core::new(config, origin, admission, site_infos, store, inboxes, provenance == Provenance::Intact);
         let core = Arc::new(core);
         let commits = core.store.start_commits(
@@ -160,6 +161,7 @@ impl Relay {
             tasks.spawn(datagrams::spread_typing(core.clone(), typed));
             tasks.spawn(datagrams::spread_presence(core.clone()));
         }
+        tasks.spawn(erasures::ask_for_erasures(core.clone(), told));
         tasks.spawn(accept(core.clone(), endpoint.clone()));
         let mut links = JoinSet::new();
         for peer in core.links.all().iter().filter(|link| link.peer.site > core.config.site) {

@@ -285,6 +285,10 @@ fn carry_out(core: &Core, owned: &Owned, effect: Output, wakes: &mut Wakes) {
         Output::Membership { room, user, member } => {
             core.users.deliver(&user, &Note(SessionInput::Membership { room, member }), wakes);
         }
+        Output::Erased { user } => {
+            // Who finds no place is found by the next look.
+            let _ = core.erased.try_send(user);
+        }
         Output::Invitations { user } => {
             core.users.deliver(&user, &Note(SessionInput::Invitations), wakes);
         }

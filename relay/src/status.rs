@@ -201,6 +201,7 @@ pub fn export(core: &Core, reports: &[Report]) {
     metrics.ops_duplicate.set(sum(|c| c.duplicates));
     metrics.ops_gated.set(sum(|c| c.gated));
     metrics.bodies_purged.set(sum(|c| c.bodies_purged));
+    metrics.bodies_erased.set(sum(|c| c.bodies_erased));
     metrics.bodies_expired.set(sum(|c| c.bodies_expired));
     metrics.hidden.set(sum(|c| c.hidden));
     metrics.rooms_limited.set(sum(|c| c.rooms_limited));

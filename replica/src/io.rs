@@ -150,6 +150,11 @@ pub enum Output {
         /// The user.
         user: UserId,
     },
+    /// A user was erased, by what the user's own room says: for whoever asks for it in every room ([`crate::read::to_erase`]).
+    Erased {
+        /// The user.
+        user: UserId,
+    },
     /// A user's read marker of a room has moved, here or at another site: for the user's sessions. Not synced.
     Marked {
         /// The room.
@@ -226,6 +231,8 @@ pub struct Counters {
     pub bodies_purged: u64,
     /// Bodies whose time has come.
     pub bodies_expired: u64,
+    /// Bodies taken away by erasures.
+    pub bodies_erased: u64,
     /// Acceptances hidden by a revocation that came after them.
     pub hidden: u64,
     /// Joins and new rooms refused because the user has as many rooms as a user may have.

@@ -4,7 +4,7 @@
 //! bytes (the prefix that RocksDB's extractor takes), rows of a shard with its 2. STORAGE.md has the table.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use causeway_protocol::{Dot, Hash16, Origin, RequestId, Role, RoomId, ShardId, UserId, hash16, limits};
+use causeway_protocol::{Dot, Hash16, Origin, RequestId, Role, RoomId, ShardId, Stamp, UserId, hash16, limits};
 
 use crate::view::Cf;
 
@@ -110,6 +110,11 @@ pub fn knock_of(value: &[u8]) -> bool {
     value.first().is_some_and(|byte| *byte != 0)
 }
 
+/// Since when a user is known to have been in a room, of the value of a [`Key::UserWas`].
+pub fn was_since(value: &[u8]) -> Stamp {
+    Stamp(value.try_into().map(u64::from_be_bytes).unwrap_or(0))
+}
+
 /// A row's key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Key {
@@ -145,6 +150,9 @@ pub enum Key {
     RoleHolder(RoomId, UserId),
     /// `head`, tag 4: a room that a user is invited to, by the user's hash -> empty. Derived from `Invited` rows.
     UserInvited(Hash16, RoomId),
+    /// `head`, tag 5: a room that a user made or joined at some time, by the user's hash -> stamp of the first
+    /// such request, 8 bytes. Derived from `Request` rows; never goes.
+    UserWas(Hash16, RoomId),
     /// `read`: room, user -> `ReadRow`.
     Read(RoomId, UserId),
     /// `meta`, tag 1 -> `ShardRow`.
@@ -157,6 +165,10 @@ pub enum Key {
     Purge(ShardId, RoomId, RequestId, UserId),
     /// `meta`, tag 5: when the body of a request goes, ms since the Unix epoch -> empty. Derived from `Request` rows.
     Deadline(ShardId, u64, RoomId, RequestId),
+    /// `meta`, tag 6: a user of whom bodies are being taken in a room -> `ErasingRow`.
+    Erasing(ShardId, RoomId, UserId),
+    /// `meta`, tag 7: a user who was erased, by what the user's own room says -> empty. Derived from its `Member` row.
+    Erased(ShardId, UserId),
     /// `local`, tag 1 -> `IdentityRow`.
     Identity,
     /// `local`, tag 3: a row of a snapshot that is still arriving or being merged -> the row's value.
@@ -177,12 +189,15 @@ mod tag {
     pub const USER_ROOM: u8 = 2;
     pub const ROLE_HOLDER: u8 = 3;
     pub const USER_INVITED: u8 = 4;
+    pub const USER_WAS: u8 = 5;
 
     pub const SHARD: u8 = 1;
     pub const BUCKET: u8 = 2;
     pub const ORIGIN: u8 = 3;
     pub const PURGE: u8 = 4;
     pub const DEADLINE: u8 = 5;
+    pub const ERASING: u8 = 6;
+    pub const ERASED: u8 = 7;
 
     pub const IDENTITY: u8 = 1;
     pub const STAGED: u8 = 3;
@@ -209,9 +224,17 @@ impl Key {
             | Key::Redaction(..)
             | Key::Pin(..)
             | Key::Knock(..) => Cf::Element,
-            Key::Head(_) | Key::UserRoom(..) | Key::RoleHolder(..) | Key::UserInvited(..) => Cf::Head,
+            Key::Head(_) | Key::UserRoom(..) | Key::RoleHolder(..) | Key::UserInvited(..) | Key::UserWas(..) => {
+                Cf::Head
+            }
             Key::Read(..) => Cf::Read,
-            Key::Shard(_) | Key::Bucket(..) | Key::Origin(..) | Key::Purge(..) | Key::Deadline(..) => Cf::Meta,
+            Key::Shard(_)
+            | Key::Bucket(..)
+            | Key::Origin(..)
+            | Key::Purge(..)
+            | Key::Deadline(..)
+            | Key::Erasing(..)
+            | Key::Erased(..) => Cf::Meta,
             Key::Identity | Key::Staged(..) => Cf::Local,
         }
     }
@@ -275,6 +298,7 @@ impl Key {
             Key::Head(room) => put_room(&mut out, room, tag::HEAD, &[]),
             Key::UserRoom(user, room) => put_room(&mut out, &RoomId(*user), tag::USER_ROOM, &room.0),
             Key::UserInvited(user, room) => put_room(&mut out, &RoomId(*user), tag::USER_INVITED, &room.0),
+            Key::UserWas(user, room) => put_room(&mut out, &RoomId(*user), tag::USER_WAS, &room.0),
             Key::RoleHolder(room, user) => put_room(&mut out, room, tag::ROLE_HOLDER, user.as_str().as_bytes()),
             Key::Read(room, user) => {
                 out.put_slice(&room.0);
@@ -307,6 +331,17 @@ impl Key {
                 out.put_u64(*deadline_ms);
                 out.put_slice(&room.0);
                 out.put_slice(&id.to_bytes());
+            }
+            Key::Erasing(shard, room, user) => {
+                out.put_u16(shard.0);
+                out.put_u8(tag::ERASING);
+                out.put_slice(&room.0);
+                out.put_slice(user.as_str().as_bytes());
+            }
+            Key::Erased(shard, user) => {
+                out.put_u16(shard.0);
+                out.put_u8(tag::ERASED);
+                out.put_slice(user.as_str().as_bytes());
             }
             Key::Identity => out.put_u8(tag::IDENTITY),
             Key::Staged(shard, cf, key) => {
@@ -377,6 +412,7 @@ impl Key {
                     (&tag::HEAD, []) => Key::Head(room),
                     (&tag::USER_ROOM, rest) => Key::UserRoom(room.0, RoomId(rest.try_into().ok()?)),
                     (&tag::USER_INVITED, rest) => Key::UserInvited(room.0, RoomId(rest.try_into().ok()?)),
+                    (&tag::USER_WAS, rest) => Key::UserWas(room.0, RoomId(rest.try_into().ok()?)),
                     (&tag::ROLE_HOLDER, rest) => Key::RoleHolder(room, user(rest)?),
                     _ => return None,
                 }
@@ -396,6 +432,11 @@ impl Key {
                         let (target, rest) = split_id(rest)?;
                         Key::Purge(shard, room, target, user(rest)?)
                     }
+                    [tag::ERASING, rest @ ..] => {
+                        let (room, rest) = split_room(rest)?;
+                        Key::Erasing(shard, room, user(rest)?)
+                    }
+                    [tag::ERASED, rest @ ..] => Key::Erased(shard, user(rest)?),
                     [tag::DEADLINE, rest @ ..] => {
                         let (deadline_ms, rest) = rest.split_first_chunk::<8>()?;
                         let (room, rest) = split_room(rest)?;
@@ -499,6 +540,13 @@ pub fn user_invited_range(user: &UserId) -> (Bytes, Bytes) {
     prefix_range(&prefix)
 }
 
+/// All keys of rooms that a user made or joined at some time.
+pub fn user_was_range(user: &UserId) -> (Bytes, Bytes) {
+    let mut prefix = user_hash(user).to_vec();
+    prefix.push(tag::USER_WAS);
+    prefix_range(&prefix)
+}
+
 /// All keys of a shard's rooms, in every family whose keys start with the room.
 pub fn shard_rooms_range(shard: ShardId, shard_count: u16) -> (Bytes, Bytes) {
     // The least top 16 bits whose room falls into the shard: see `RoomId::shard`.
@@ -530,6 +578,20 @@ pub fn purges_range(shard: ShardId) -> (Bytes, Bytes) {
 pub fn deadlines_range(shard: ShardId) -> (Bytes, Bytes) {
     let mut prefix = shard.0.to_be_bytes().to_vec();
     prefix.push(tag::DEADLINE);
+    prefix_range(&prefix)
+}
+
+/// All users of whom a shard is taking bodies in a room.
+pub fn erasing_range(shard: ShardId) -> (Bytes, Bytes) {
+    let mut prefix = shard.0.to_be_bytes().to_vec();
+    prefix.push(tag::ERASING);
+    prefix_range(&prefix)
+}
+
+/// All users who were erased and whose own rooms are of a shard.
+pub fn erased_range(shard: ShardId) -> (Bytes, Bytes) {
+    let mut prefix = shard.0.to_be_bytes().to_vec();
+    prefix.push(tag::ERASED);
     prefix_range(&prefix)
 }
 

@@ -42,11 +42,14 @@ fn keys_have_these_bytes_for_good() {
         (Key::Head(room), Cf::Head, format!("{ab}01")),
         (Key::UserRoom([0xcd; 16], room), Cf::Head, format!("{}02{ab}", "cd".repeat(16))),
         (Key::UserInvited([0xcd; 16], room), Cf::Head, format!("{}04{ab}", "cd".repeat(16))),
+        (Key::UserWas([0xcd; 16], room), Cf::Head, format!("{}05{ab}", "cd".repeat(16))),
         (Key::RoleHolder(room, ann.clone()), Cf::Head, format!("{ab}03616e6e")),
         (Key::Read(room, ann.clone()), Cf::Read, format!("{ab}616e6e")),
         (Key::Shard(ShardId(0x99)), Cf::Meta, "009901".into()),
         (Key::Bucket(ShardId(0x99), 0x0a0b), Cf::Meta, "0099020a0b".into()),
         (Key::Origin(ShardId(0x99), dot.origin), Cf::Meta, format!("009903{origin}")),
+        (Key::Erasing(ShardId(0x99), room, ann.clone()), Cf::Meta, format!("009906{ab}616e6e")),
+        (Key::Erased(ShardId(0x99), ann.clone()), Cf::Meta, "009907616e6e".into()),
         (Key::Purge(ShardId(0x99), room, id, ann), Cf::Meta, format!("009904{ab}{place}616e6e")),
         (Key::Deadline(ShardId(0x99), 0x0506, room, id), Cf::Meta, format!("0099050000000000000506{ab}{place}")),
         (Key::Identity, Cf::Local, "01".into()),
@@ -118,6 +121,9 @@ fn key() -> impl Strategy<Value = Key> {
         room().prop_map(Key::Head),
         (any::<[u8; 16]>(), room()).prop_map(|(user, room)| Key::UserRoom(user, room)),
         (any::<[u8; 16]>(), room()).prop_map(|(user, room)| Key::UserInvited(user, room)),
+        (any::<[u8; 16]>(), room()).prop_map(|(user, room)| Key::UserWas(user, room)),
+        (shard(), room(), user()).prop_map(|(shard, room, user)| Key::Erasing(shard, room, user)),
+        (shard(), user()).prop_map(|(shard, user)| Key::Erased(shard, user)),
         (room(), user()).prop_map(|(room, user)| Key::RoleHolder(room, user)),
         (room(), user()).prop_map(|(room, user)| Key::Read(room, user)),
         shard().prop_map(Key::Shard),
@@ -205,6 +211,18 @@ proptest! {
             Key::UserInvited(user, _) => {
                 prop_assert_eq!(within(&key, &user_invited_range(&name)), *user == user_hash(&name));
                 prop_assert!(!within(&key, &user_rooms_range(&name)));
+            }
+            Key::UserWas(user, _) => {
+                prop_assert_eq!(within(&key, &user_was_range(&name)), *user == user_hash(&name));
+                prop_assert!(!within(&key, &user_rooms_range(&name)));
+            }
+            Key::Erasing(shard, ..) => {
+                prop_assert_eq!(within(&key, &erasing_range(owner)), *shard == owner);
+                prop_assert!(within(&key, &erasing_range(*shard)) && !within(&key, &erased_range(*shard)));
+            }
+            Key::Erased(shard, _) => {
+                prop_assert_eq!(within(&key, &erased_range(owner)), *shard == owner);
+                prop_assert!(within(&key, &erased_range(*shard)) && !within(&key, &erasing_range(*shard)));
             }
             Key::Head(_) => prop_assert!(!within(&key, &user_rooms_range(&name))),
             Key::Request(room, _) | Key::Op(room, _) => {

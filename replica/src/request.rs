@@ -10,7 +10,7 @@ use causeway_protocol::{
 use crate::rights;
 
 /// The request kinds that this version applies: the field tags of `Request.kind`.
-pub const KINDS: [u32; 19] = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 32, 33];
+pub const KINDS: [u32; 20] = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 29, 32, 33];
 
 /// A request that decoded, with its ids checked.
 #[derive(Clone, Debug)]

@@ -18,9 +18,13 @@ fn required(kind: &Kind, Policy { channel, direct, writers, .. }: Policy) -> Rol
         Kind::Kick(_) | Kind::Ban(_) | Kind::LiftBan(_) => Role::Moderator,
         Kind::Redact(redact) if !redact.author.is_empty() => Role::Moderator,
         Kind::SetRole(_) => Role::Admin,
-        Kind::Create(_) | Kind::Join(_) | Kind::Leave(_) | Kind::Redact(_) | Kind::Unreact(_) | Kind::Knock(_) => {
-            Role::Reader
-        }
+        Kind::Create(_)
+        | Kind::Join(_)
+        | Kind::Leave(_)
+        | Kind::Redact(_)
+        | Kind::Unreact(_)
+        | Kind::Knock(_)
+        | Kind::Erase(_) => Role::Reader,
     }
 }
 
@@ -45,7 +49,8 @@ fn is_of_groups(kind: &Kind) -> bool {
         | Kind::React(_)
         | Kind::Unreact(_)
         | Kind::Pin(_)
-        | Kind::Unpin(_) => false,
+        | Kind::Unpin(_)
+        | Kind::Erase(_) => false,
     }
 }
 
@@ -116,7 +121,8 @@ fn takes(floor: Option<Role>, op: &Act<'_>) -> bool {
         | Kind::Redact(_)
         | Kind::Unreact(_)
         | Kind::Kick(_)
-        | Kind::Ban(_) => false,
+        | Kind::Ban(_)
+        | Kind::Erase(_) => false,
     }
 }
 
@@ -145,6 +151,18 @@ pub fn hides(by: &wire::Revocation, op: &Act<'_>) -> bool {
         && takes(Role::from_number(by.floor), op)
         && !op.aware.contains(&revocation)
         && !past().covers(&op.dot)
+}
+
+/// Whether an erasure takes the body of what its user wrote: all that was accepted without knowing of it, whenever that
+/// was. As [`hides`], a rule over the two alone.
+pub fn erases(by: &wire::Revocation, op: &Act<'_>) -> bool {
+    let Some(erasure) = by.id.as_ref().map(RequestId::from_wire) else { return false };
+    by.erases && erasure != op.id && !op.aware.contains(&erasure)
+}
+
+/// The erasures of a user in a room.
+pub fn erasures_of(row: &wire::ElementRow) -> impl Iterator<Item = &wire::Revocation> {
+    row.revocations.iter().filter(|by| by.erases)
 }
 
 /// A user's role, by the user's row; `None` where the user is not a member.

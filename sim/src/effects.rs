@@ -35,6 +35,10 @@ impl World {
             Output::Membership { room, user, member } => {
                 self.tell_user(id, &user, &SessionInput::Membership { room, member })
             }
+            Output::Erased { .. } => {
+                self.coverage.hit("erasure told");
+                self.ask_erasures(id)
+            }
             Output::Invitations { user } => self.tell_user(id, &user, &SessionInput::Invitations),
             Output::Marked { room, user, marker } => {
                 self.coverage.hit("marker moved");

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod coverage;
 pub mod disk;
 pub mod effects;
+pub mod erasures;
 pub mod links;
 pub mod nemesis;
 pub mod network;

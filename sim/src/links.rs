@@ -43,6 +43,7 @@ impl World {
         }
         self.look_after_links(id)?;
         self.look_after_clock(id)?;
+        self.look_after_erasures(id)?;
         self.look_after_connections(id)?;
         self.checks.sends.none_waits_too_long(id, self.queue.now(), self.sites[usize::from(id.0) - 1].sync_time)?;
         self.pump_sessions(id)?;

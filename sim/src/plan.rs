@@ -161,6 +161,7 @@ fn bounds(rng: &mut Rng) -> Bounds {
     Bounds {
         page_bytes_max: rng.within(200, 6_000) as usize,
         merge_rows_max: rng.within(1, 20) as usize,
+        erase_rows_max: 3,
         waiting_bytes_max: rng.within(1_000, 40_000) as usize,
         in_flight_bytes_max: rng.within(500, 20_000) as usize,
         frame_bytes_max: rng.within(200, 5_000) as usize,

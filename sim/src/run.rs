@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use causeway_protocol::{Dot, Message, RequestId, RoomId, ShardId, Vector, wire};
+use causeway_protocol::{Dot, Message, RequestId, RoomId, ShardId, UserId, Vector, wire};
 
 use crate::checkers::changes::Changes;
 use crate::checkers::reads::Reader;
 use crate::checkers::rights::{Model, acts_of};
 use crate::checkers::{Violation, broken, buffers, convergence, finals, list};
 use crate::coverage::Coverage;
+use crate::erasures;
 use crate::plan::LIVENESS_MAX;
 use crate::queue::{MS, Micros};
 use crate::sabotage::Break;
@@ -154,6 +155,9 @@ impl World {
                 if !shard.is_ready() {
                     return Some(format!("{:?} shard {number} is not ready", site.id));
                 }
+                if shard.is_erasing() {
+                    return Some(format!("{:?} shard {number} still takes bodies of erased users", site.id));
+                }
                 if shard.durable() != shard.applied() {
                     return Some(format!("{:?} shard {number} has unsynced ops", site.id));
                 }
@@ -161,6 +165,15 @@ impl World {
                     let (a, b) = (&self.sites[0].truth[number], &site.truth[number]);
                     return Some(format!("shard {number}: {:?} has {a:?}, {:?} has {b:?}", self.sites[0].id, site.id));
                 }
+            }
+        }
+        for site in &self.sites {
+            let now_ms = site.clock.read(self.queue.now()).wall_ms;
+            match erasures::left(site, self.plan.shards) {
+                // Asked for at a site whose clock was ahead: the others take it when they get there.
+                Ok(left) if left.iter().all(|(_, erasure, _)| erasure.stamp.ms() > now_ms) => {}
+                Ok(left) => return Some(format!("{:?} has to ask for erasures: {left:?}", site.id)),
+                Err(violation) => return Some(violation.detail),
             }
         }
         for (number, client) in self.clients.iter().enumerate() {
@@ -240,7 +253,9 @@ impl World {
         let clocks: Vec<u64> = self.sites.iter().map(clock).collect();
         convergence::same_rows(&stores)?;
         // Their ops are the same by now, so one site's speak for all.
-        for room in self.workload.rooms() {
+        let users = (0..self.plan.users).filter_map(|user| UserId::new(&format!("user-{user}")).ok());
+        let own: Vec<RoomId> = users.map(|user| RoomId::of_user(&user)).collect();
+        for room in self.workload.rooms().iter().chain(&own) {
             let changes = Changes::of_room(stores[0].1, room, None)?;
             let mut each = stores.iter().zip(&clocks);
             each.try_for_each(|((site, view), now_ms)| changes.settled(*site, *now_ms, *view, room))?;

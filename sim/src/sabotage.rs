@@ -28,13 +28,15 @@ pub enum Break {
     ForgetHiding,
     /// Sites do not ask whether a user may do what a request wants.
     TrustAnybody,
+    /// Nobody asks for the erasure of a user in the rooms.
+    ForgetErasures,
     /// Sessions are not told that what they were told counts otherwise now.
     DropRecounts,
 }
 
 impl Break {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Break); 12] = [
+    pub const ALL: [(&'static str, Break); 13] = [
         ("ack-before-sync", Break::AckBeforeSync),
         ("leak-unsynced-rows", Break::LeakUnsyncedRows),
         ("reuse-incarnation", Break::ReuseIncarnation),
@@ -46,6 +48,7 @@ impl Break {
         ("keep-late-bodies", Break::KeepLateBodies),
         ("forget-hiding", Break::ForgetHiding),
         ("trust-anybody", Break::TrustAnybody),
+        ("forget-erasures", Break::ForgetErasures),
         ("drop-recounts", Break::DropRecounts),
     ];
 }

@@ -131,6 +131,8 @@ pub struct Process {
     next_ticket: u64,
     syncing: bool,
     poll_at: Option<Micros>,
+    /// When to look whether erasures are left to ask for.
+    pub erasures_at: Micros,
 }
 
 impl Process {
@@ -203,6 +205,7 @@ impl World {
             next_ticket: 0,
             syncing: false,
             poll_at: None,
+            erasures_at: now,
         });
         for shard in 0..self.plan.shards {
             let store = self.sites[usize::from(id.0) - 1].disk.visible();
@@ -409,6 +412,7 @@ impl World {
         self.coverage.add("second dot", counters.second_dots);
         self.coverage.add("body purged", counters.bodies_purged);
         self.coverage.add("body expired", counters.bodies_expired);
+        self.coverage.add("body erased", counters.bodies_erased);
         self.coverage.add("accepted by resend", counters.resent);
         self.coverage.add("snapshot merged", counters.snapshots_merged);
         self.coverage.add("duplicate op", counters.duplicates);

@@ -15,6 +15,8 @@ use crate::world::{Event, Step, World};
 
 /// Rooms of a run.
 const ROOMS_MAX: usize = 6;
+/// Of a hundred users who think of it, those that go, and take with them what they wrote.
+const ERASE_PERCENT: u64 = 50;
 
 /// The users' dice, and what they know.
 pub struct Workload {
@@ -96,9 +98,19 @@ impl World {
                 Ok(())
             }
             (36..39, _) => self.read_history(number, room),
+            (39, _) if self.workload.rng.percent(ERASE_PERCENT) => self.erase(number, room),
             (39..42, _) => self.create_direct(number),
             (42..58, _) => self.change_message(number),
             _ => self.write_message(number, room),
+        }
+    }
+
+    /// The user goes: from one room, or from all.
+    fn erase(&mut self, number: usize, room: RoomId) -> Step {
+        let user = self.clients[number].user.clone();
+        match self.workload.rng.percent(50) {
+            true => self.wish(number, room, Wish::Erase),
+            false => self.wish(number, RoomId::of_user(&user), Wish::Erase),
         }
     }
 

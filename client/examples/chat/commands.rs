@@ -6,7 +6,7 @@ use causeway_client::{Handle, ProfileChange, RoomId, SendError, UnknownRole, Use
 
 use crate::chat::Chat;
 
-const HELP: &str = "commands: /new NAME, /with USER, /join ROOM, /knock ROOM, /accept, /decline, /leave, /name NAME, /topic TEXT, /keep SECONDS; /re, /edit, /gone, /+, /-, /pin, \
+const HELP: &str = "commands: /new NAME, /with USER, /join ROOM, /knock ROOM, /accept, /decline, /leave, /erase, /name NAME, /topic TEXT, /keep SECONDS; /re, /edit, /gone, /+, /-, /pin, \
                     /unpin with a message's number; /invite, /no, /role, /kick, /ban, /unban with a user";
 
 fn words(e: SendError) -> String {
@@ -66,6 +66,7 @@ impl Chat {
         let room = self.open.ok_or("no room is open: /new lunch makes one")?;
         let sent = match name {
             "leave" => self.client.leave(room).map_err(words)?,
+            "erase" => self.client.erase(room).map_err(words)?,
             "name" => self.client.set_name(room, rest).map_err(words)?,
             "topic" => {
                 let change = ProfileChange { topic: Some(rest.to_owned()), ..ProfileChange::default() };

@@ -77,6 +77,7 @@ impl Room {
             ChangeKind::ProfileSet(ProfileChange { topic: Some(topic), .. }) => format!("set the topic “{topic}”"),
             ChangeKind::ProfileSet(_) => "changed the room's profile".to_owned(),
             ChangeKind::Pinned(_) => "pinned a message".to_owned(),
+            ChangeKind::Erased => "left, and took all words along".to_owned(),
             ChangeKind::Knocked => "asks to be let in: /invite says yes, /no says no".to_owned(),
             ChangeKind::KnockDeclined(user) => format!("does not let {user} in"),
             ChangeKind::Unpinned(_) => "unpinned a message".to_owned(),

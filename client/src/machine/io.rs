@@ -61,6 +61,8 @@ pub enum Wish {
     Pin(RequestId),
     /// Unpin it.
     Unpin(RequestId),
+    /// Be a member no longer, and take all that one wrote away; in the user's own room, in every room.
+    Erase,
     /// Ask to be let into a room.
     Knock,
     /// Answer with no to somebody who asks to be let in.

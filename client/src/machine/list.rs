@@ -290,6 +290,13 @@ impl Listed {
                 set.knock.iter().for_each(|knock| self.knock.set(*knock, id));
             }
             Some(Kind::Pin(_) | Kind::Unpin(_) | Kind::Knock(_) | Kind::Decline(_)) => may_be_wrong = true,
+            Some(Kind::Erase(_)) => {
+                may_be_wrong = true;
+                if let Some(last) = self.last.as_mut().filter(|last| last.user == by) {
+                    *last = Preview::of_body(last.id, by, Told { body: None, deadline_ms: 0 }, None);
+                    self.last_dot = Some(dot);
+                }
+            }
             Some(Kind::Join(_) | Kind::Leave(_)) => may_be_wrong = self.is_knocking(by),
             Some(
                 Kind::Invite(wire::Invite { user })

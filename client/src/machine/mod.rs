@@ -265,6 +265,15 @@ impl Machine {
         self.take_direct(now, with)
     }
 
+    /// Takes a request into the outbox to erase the user in every room; and the user's own room, which it is of.
+    ///
+    /// # Errors
+    /// Nothing was taken: the outbox is full.
+    pub fn erase_everywhere(&mut self, now: Now) -> Result<(RoomId, Submitted), SendError> {
+        let room = RoomId::of_user(&self.config.user);
+        self.submit(now, room, Wish::Erase).map(|submitted| (room, submitted))
+    }
+
     /// Takes a request into the outbox.
     ///
     /// # Errors

@@ -92,6 +92,7 @@ impl Machine {
             }
             Wish::LiftBan(user) => (Kind::LiftBan(wire::LiftBan { user: user.as_str().to_owned() }), None),
             Wish::Pin(target) => (Kind::Pin(wire::Pin { target: Some(target.to_wire()) }), None),
+            Wish::Erase => (Kind::Erase(wire::Erase {}), None),
             Wish::Knock => (Kind::Knock(wire::Knock {}), None),
             Wish::Decline(user) => (Kind::Decline(wire::Decline { user: user.as_str().to_owned() }), None),
             Wish::Unpin(target) => (Kind::Unpin(wire::Unpin { target: Some(target.to_wire()) }), None),

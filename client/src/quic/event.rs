@@ -66,7 +66,7 @@ pub struct Change {
     pub user: String,
     /// What.
     pub kind: ChangeKind,
-    /// With a kick, a ban, and a role below the one before: what the accepting site had. What the user in question did
+    /// With a kick, a ban, a role below the one before, and an erasure: what the accepting site had. What the user in question did
     /// beyond it, at sites that did not know of it, is hidden. `None` in history.
     pub past: Option<Vector>,
     pub(super) covers: Covers,
@@ -120,6 +120,8 @@ pub enum ChangeKind {
     Left,
     /// The user invited this one.
     Invited(String),
+    /// The user left, and took away all that the user wrote: contents of messages and edits.
+    Erased,
     /// The user asks to be let in: an invitation says yes.
     Knocked,
     /// The user said no to this one, who asked to be let in.
@@ -412,6 +414,7 @@ fn of_request(
             ChangeKind::ProfileSet(ProfileChange { topic, avatar, open, writers, retention, knock })
         }
         Some(Kind::Pin(pin)) => ChangeKind::Pinned(place(pin.target)),
+        Some(Kind::Erase(_)) => ChangeKind::Erased,
         Some(Kind::Knock(_)) => ChangeKind::Knocked,
         Some(Kind::Decline(decline)) => ChangeKind::KnockDeclined(decline.user),
         Some(Kind::Unpin(unpin)) => ChangeKind::Unpinned(place(unpin.target)),

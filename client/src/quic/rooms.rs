@@ -190,6 +190,45 @@ impl Client {
         self.wish(room, Wish::Leave)
     }
 
+    /// Leaves a room, and takes away all that the user wrote there: at every site, for good. The messages stay in their
+    /// places without content; what the user did at other sites at the same time does not show. The user may come back.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, bob, room) = site.ann_and_bob().await?;
+    /// bob.send(room, "text/plain", "I was never here")?.stored().await?;
+    /// bob.erase(room)?.stored().await?;
+    /// # causeway_tests::until(&bob, || bob.rooms().is_empty()).await?;
+    /// assert!(bob.rooms().is_empty());
+    /// # Ok(()) });
+    /// ```
+    pub fn erase(&self, room: RoomId) -> Result<Handle, SendError> {
+        self.wish(room, Wish::Erase)
+    }
+
+    /// As [`Client::erase`], for every room that the user was ever in or is invited to. Each site asks for it in the rooms
+    /// that it knows of, those that are cut off now when they hear of it.
+    ///
+    /// # Errors
+    /// As [`Client::create_room`].
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, bob, room) = site.ann_and_bob().await?;
+    /// bob.erase_everywhere()?.stored().await?;
+    /// # causeway_tests::until(&bob, || bob.rooms().is_empty()).await?;
+    /// assert!(bob.rooms().is_empty());
+    /// # Ok(()) });
+    /// ```
+    pub fn erase_everywhere(&self) -> Result<Handle, SendError> {
+        self.create(|machine, now| machine.erase_everywhere(now)).map(|(_, handle)| handle)
+    }
+
     /// Lets somebody join a closed room.
     ///
     /// # Errors

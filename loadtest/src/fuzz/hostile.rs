@@ -67,7 +67,7 @@ fn text(rng: &mut Rng) -> String {
 fn kind(rng: &mut Rng, user: &UserId, target: wire::RequestId) -> Kind {
     let target = Some(target).filter(|_| rng.chance(0.9));
     let user = if rng.chance(0.8) { user.to_string() } else { text(rng) };
-    match rng.below(17) {
+    match rng.below(20) {
         0 | 1 => Kind::Create(wire::Create {
             name: text(rng),
             open: rng.chance(0.5),
@@ -85,6 +85,7 @@ fn kind(rng: &mut Rng, user: &UserId, target: wire::RequestId) -> Kind {
         }),
         15 => Kind::Pin(wire::Pin { target }),
         17 => Kind::Knock(wire::Knock {}),
+        19 => Kind::Erase(wire::Erase {}),
         18 => Kind::Decline(wire::Decline { user }),
         16 => Kind::Unpin(wire::Unpin { target }),
         3 => Kind::Join(wire::Join {}),

@@ -123,6 +123,7 @@ fn op(out: &mut Vec<Sample>) {
         request(Kind::SetProfile(set_profile.clone())),
         request(Kind::Pin(pin)),
         request(Kind::Unpin(unpin)),
+        request(Kind::Erase(wire::Erase {})),
         request(Kind::Knock(wire::Knock {})),
         request(Kind::Decline(decline.clone())),
     );
@@ -143,6 +144,7 @@ fn op(out: &mut Vec<Sample>) {
     samples!(out, SetProfile: set_profile);
     samples!(out, Pin: pin);
     samples!(out, Unpin: unpin);
+    samples!(out, Erase: wire::Erase {});
     samples!(out, Knock: wire::Knock {});
     samples!(out, Decline: decline);
     samples!(out, Body: wire::Body { salt: HASH, content_type: "text/plain".into(), content: TEXT });
@@ -448,6 +450,7 @@ fn record(out: &mut Vec<Sample>) {
         ban: true,
         until_ms: 300,
         lifts: vec![lift],
+        erases: true,
     };
     samples!(out, ElementRow: wire::ElementRow {
         tags: vec![id()],
@@ -469,7 +472,9 @@ fn record(out: &mut Vec<Sample>) {
         members: 300,
         writers: 3,
         retention_ms: 300,
+        erasures: 2,
     });
+    samples!(out, ErasingRow: wire::ErasingRow { after: HASH });
     let merge = wire::Merge { vector: Some(vector()), complete: true, room: ROOM, requests: true };
     samples!(out, ShardRow: wire::ShardRow {
         order_next: 300,

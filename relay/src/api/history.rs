@@ -159,6 +159,7 @@ fn of_kind(event: Event, kind: Kind) -> Event {
             Event { kind: "set_profile", topic, avatar, open, writers, retention_ms, knock, ..event }
         }
         Kind::Pin(pin) => Event { kind: "pin", target: id(pin.target), ..event },
+        Kind::Erase(_) => Event { kind: "erase", ..event },
         Kind::Knock(_) => Event { kind: "knock", ..event },
         Kind::Decline(decline) => Event { kind: "decline", member: Some(decline.user), ..event },
         Kind::Unpin(unpin) => Event { kind: "unpin", target: id(unpin.target), ..event },

@@ -81,6 +81,7 @@ fn every_kind_is_told_by_its_name_and_fields() {
             json!({ "kind": "set_profile", "topic": "t", "open": false, "writers": "moderator", "retention_ms": 7_000, "knock": true }),
         ),
         (Kind::Pin(wire::Pin { target: target() }), json!({ "kind": "pin", "target": hex(2) })),
+        (Kind::Erase(wire::Erase {}), json!({ "kind": "erase" })),
         (Kind::Knock(wire::Knock {}), json!({ "kind": "knock" })),
         (Kind::Decline(wire::Decline { user: user() }), json!({ "kind": "decline", "member": "bob" })),
         (Kind::Unpin(wire::Unpin { target: target() }), json!({ "kind": "unpin", "target": hex(2) })),

@@ -72,7 +72,7 @@ const fn route(method: &'static str, path: &'static str, handler: fn() -> Method
 }
 
 /// All of them. The router, the metrics and the check of the OpenAPI document go by this table.
-pub const ROUTES: [Route; 20] = [
+pub const ROUTES: [Route; 22] = [
     route("GET", "/v1/openapi.json", || get(openapi::document)),
     route("POST", "/v1/rooms", || post(rooms::create)),
     route("PUT", "/v1/direct/{user}", || put(rooms::create_direct)),
@@ -81,6 +81,8 @@ pub const ROUTES: [Route; 20] = [
     route("POST", "/v1/rooms/{room}/join", || post(rooms::join)),
     route("POST", "/v1/rooms/{room}/leave", || post(rooms::leave)),
     route("POST", "/v1/rooms/{room}/knock", || post(rooms::knock)),
+    route("POST", "/v1/rooms/{room}/erase", || post(rooms::erase)),
+    route("POST", "/v1/erase", || post(rooms::erase_everywhere)),
     route("DELETE", "/v1/rooms/{room}/knocks/{user}", || delete(members::decline)),
     route("PUT", "/v1/rooms/{room}/invitations/{user}", || put(members::invite)),
     route("PUT", "/v1/rooms/{room}/members/{user}/role", || put(members::set_role)),

@@ -95,6 +95,17 @@ pub async fn knock(change: Change, Place(place): Place<InRoom>) -> Result<Respon
     change.carry_out(place.room.0, Kind::Knock(wire::Knock {}), None).await
 }
 
+/// Leaves it, and takes away all that the user wrote there.
+pub async fn erase(change: Change, Place(place): Place<InRoom>) -> Result<Response, Problem> {
+    change.carry_out(place.room.0, Kind::Erase(wire::Erase {}), None).await
+}
+
+/// Does so in every room that the user was ever in.
+pub async fn erase_everywhere(change: Change) -> Result<Response, Problem> {
+    let room = change.own_room();
+    change.carry_out(room, Kind::Erase(wire::Erase {}), None).await
+}
+
 /// Leaves it.
 pub async fn leave(change: Change, Place(place): Place<InRoom>) -> Result<Response, Problem> {
     change.carry_out(place.room.0, Kind::Leave(wire::Leave {}), None).await

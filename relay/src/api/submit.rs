@@ -1,9 +1,5 @@
-//! A call's way into a shard and back: a session that asks for one thing.
-//!
-//! The shard answers it as it answers any session: with an ack when the request is fsynced here, with a frontier when a
-//! second site has it. Nothing is told the caller before.
+//! A call's way into a shard and back. Nothing is told the caller before it is fsynced.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath};
@@ -11,12 +7,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use causeway_mailbox::{Drained, Receiver, queue};
-use causeway_protocol::{Code, Dot, Message as _, RequestId, RoomId, ShardId, UserId, wire, wire::request::Kind};
-use causeway_replica::io::{Input, SessionId, Submission};
+use causeway_protocol::{Code, Dot, Message as _, RequestId, RoomId, UserId, wire, wire::request::Kind};
 use causeway_replica::read::Durables;
 use causeway_replica::request::body_hash;
-use causeway_replica::session::SessionInput;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
@@ -24,9 +17,7 @@ use super::auth::Caller;
 use super::extract::{Asked, Id, one_header};
 use super::ids::Key;
 use super::problem::{IDEMPOTENCY_KEY, Problem};
-use crate::core::Core;
-use crate::mail::{Note, note_limits};
-use crate::shard_input::ThreadInput;
+use crate::asking::Asking;
 
 /// How old a key may be, ms. It is the message's place in the room: history is not to be written long after.
 const KEY_AGE_MAX_MS: u64 = 24 * 3_600_000;
@@ -127,6 +118,11 @@ impl Change {
         RoomId::direct(&self.caller.user, with)
     }
 
+    /// The user's own room.
+    pub fn own_room(&self) -> RoomId {
+        RoomId::of_user(&self.caller.user)
+    }
+
     /// Carries it out; answers when this site has it for good.
     pub async fn carry_out(self, room: RoomId, kind: Kind, content: Option<Content>) -> Result<Response, Problem> {
         let result = self.submit(room, kind, content).await;
@@ -167,15 +163,7 @@ impl Change {
         // What is covered now was there before.
         let before = core.published.durable(shard);
         let mut asking = Asking::new(core, shard);
-        let submission = Submission {
-            session: asking.id,
-            user: user.clone(),
-            device: id.device,
-            request: request.encode_to_vec().into(),
-            body,
-        };
-        core.metrics.submits.increment(1);
-        core.inboxes.of(shard).push(ThreadInput::Shard(shard, Input::Submit(submission))).await;
+        asking.ask(user.clone(), id.device, request.encode_to_vec().into(), body).await;
         let (dot, mut is_replicated) = asking.accepted(id).await.map_err(refusal)?;
         let is_replay = dot.origin != core.origin || before.covers(&dot);
         if self.wants_replicated && !is_replicated {
@@ -212,69 +200,5 @@ struct Done {
 impl Done {
     fn durability(&self) -> &'static str {
         if self.is_replicated { "replicated" } else { "stored" }
-    }
-}
-
-/// A session that asks a shard for one thing. Dropping it ends it.
-struct Asking {
-    core: Arc<Core>,
-    id: SessionId,
-    shard: ShardId,
-    notes: Receiver<Note>,
-    taken: VecDeque<Note>,
-}
-
-impl Asking {
-    fn new(core: &Arc<Core>, shard: ShardId) -> Self {
-        let (sender, notes) = queue(note_limits());
-        let id = core.next_session();
-        core.directory.insert(id, sender);
-        Self { core: core.clone(), id, shard, notes, taken: VecDeque::new() }
-    }
-
-    /// The next thing that it is told; `None` where something was dropped.
-    async fn next(&mut self) -> Option<SessionInput> {
-        loop {
-            if let Some(Note(input)) = self.taken.pop_front() {
-                return Some(input);
-            }
-            if self.notes.drain(&mut self.taken).await != Drained::Items {
-                return None;
-            }
-        }
-    }
-
-    /// The shard's answer: a dot, and whether a second site has it.
-    async fn accepted(&mut self, asked: RequestId) -> Result<(Dot, bool), (Code, String)> {
-        while let Some(input) = self.next().await {
-            match input {
-                SessionInput::Accepted { id, dot, replicated, .. } if id == asked => return Ok((dot, replicated)),
-                SessionInput::Refused { code, detail, .. } => return Err((code, detail)),
-                _ => {}
-            }
-        }
-        Err((Code::Busy, "the answer was lost: make the call again with the same Idempotency-Key".to_owned()))
-    }
-
-    /// Whether a second site has the dot: waits until it has, or until the site is to be left.
-    async fn replicated(&mut self, wanted: Dot) -> bool {
-        while let Some(input) = self.next().await {
-            match input {
-                SessionInput::Frontier { dot, .. } if dot.origin == wanted.origin && dot.seq >= wanted.seq => {
-                    return true;
-                }
-                SessionInput::GoAway(..) => return false,
-                _ => {}
-            }
-        }
-        false
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.core.directory.remove(self.id);
-        let ended = ThreadInput::Shard(self.shard, Input::SessionEnded(self.id));
-        self.core.inboxes.of(self.shard).push_now(ended);
     }
 }

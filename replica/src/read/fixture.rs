@@ -119,7 +119,7 @@ impl Fixture {
 
     /// Another acceptance of a request that is here already.
     pub fn again(&mut self, site: u16, room: RoomId, id: RequestId) -> Dot {
-        let row: wire::RequestRow = super::rows::request(&self.view, &Vector::new(), &room, id).unwrap();
+        let row: wire::RequestRow = super::rows::Rows::of(&self.view, &Vector::new(), &room).get(id).unwrap();
         let stamp = self.tick();
         let dot = self.op(site, room, stamp, &row.user, &row.request);
         let mut batch = Batch::default();
@@ -134,14 +134,14 @@ impl Fixture {
 
     /// Hides a request by rule.
     pub fn hide(&mut self, room: RoomId, id: RequestId) {
-        let row: wire::RequestRow = super::rows::request(&self.view, &Vector::new(), &room, id).unwrap();
+        let row: wire::RequestRow = super::rows::Rows::of(&self.view, &Vector::new(), &room).get(id).unwrap();
         let mut batch = Batch::default();
         put(&mut batch, &Key::Request(room, id), &wire::RequestRow { hidden: true, ..row });
         self.view.apply(&batch);
     }
 
     pub fn set_body(&mut self, room: RoomId, id: RequestId, body: Bytes) {
-        let row: wire::RequestRow = super::rows::request(&self.view, &Vector::new(), &room, id).unwrap();
+        let row: wire::RequestRow = super::rows::Rows::of(&self.view, &Vector::new(), &room).get(id).unwrap();
         let mut batch = Batch::default();
         put(&mut batch, &Key::Request(room, id), &wire::RequestRow { body: Some(body), ..row });
         self.view.apply(&batch);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use causeway_protocol::{Message, RequestId, RoomId, UserId, Vector, limits, wire};
 
 use super::admit::{Reading, admit};
-use super::rows::{as_durable, covered_dot, decode};
+use super::rows::{Rows, covered_dot, decode};
 use super::{Durables, row_event, unread};
 use crate::key::{Key, prefix_range};
 use crate::view::{Cf, View, ViewError};
@@ -50,8 +50,9 @@ fn page(
 ) -> Result<wire::HistoryPage, ViewError> {
     let from = request.from.as_ref().map(RequestId::from_wire);
     let (start, end) = range(room, from, request.forward);
+    let rows = Rows::of(view, durable, room);
     let mut filling =
-        Filling { view, room, durable, limit: request.limit as usize, bytes: 0, page: Default::default() };
+        Filling { rows, room, durable, limit: request.limit as usize, bytes: 0, page: Default::default() };
     let mut result = Ok(());
     let mut visit = |_: &[u8], value: &[u8]| match filling.take(value) {
         Ok(flow) => flow,
@@ -89,7 +90,7 @@ fn range(room: &RoomId, from: Option<RequestId>, forward: bool) -> (Bytes, Bytes
 
 /// A page being filled from rows in the order of the scan.
 struct Filling<'a> {
-    view: &'a dyn View,
+    rows: Rows<'a>,
     room: &'a RoomId,
     durable: &'a Vector,
     limit: usize,
@@ -99,7 +100,7 @@ struct Filling<'a> {
 
 impl Filling<'_> {
     fn take(&mut self, value: &[u8]) -> Result<ControlFlow<()>, ViewError> {
-        let row = as_durable(self.view, self.durable, self.room, decode(Cf::Request, value)?)?;
+        let row = self.rows.readable(decode(Cf::Request, value)?)?;
         if row.hidden {
             return Ok(Continue(()));
         }

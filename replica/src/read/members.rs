@@ -7,7 +7,7 @@ use causeway_protocol::{Code, Message, RequestId, Role, RoomId, UserId, Vector, 
 
 use super::admit::{Reading, admit};
 use super::rooms::{room_face, show_durably};
-use super::rows::{as_durable, broken, covered, covered_dot, get};
+use super::rows::{Rows, broken, covered, covered_dot, get};
 use super::{Durables, unread};
 use crate::key::{Key, members_range};
 use crate::rights;
@@ -75,11 +75,12 @@ pub fn readers(
         let marker = unread::marker(view, &room, &member)?;
         markers.push((member, marker));
     }
+    let rows = Rows::of(view, &durable, &room);
     let mut messages = Vec::with_capacity(request.ids.len());
     for id in &request.ids {
         let key = Key::Request(room, RequestId::from_wire(id));
         let Some(row) = get::<wire::RequestRow>(view, &key)? else { continue };
-        let row = as_durable(view, &durable, &room, row)?;
+        let row = rows.readable(row)?;
         if row.hidden || covered_dot(&row, &durable)?.is_none() {
             continue;
         }

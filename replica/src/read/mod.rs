@@ -5,6 +5,7 @@
 //! origin. Nothing here writes. All work is bounded by the limits that the caller or a constant gives.
 
 mod admit;
+mod erasures;
 mod history;
 mod invitations;
 mod live;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use causeway_protocol::{Dot, RequestId, RoomId, ShardId, UserId, Vector, encode_frame, wire};
 
+pub use erasures::{TO_ERASE_MAX, erased, erasing_request, erasure_of, to_erase};
 pub use history::history;
 pub use invitations::invitations;
 pub use live::{may_type, presence};
@@ -30,6 +32,7 @@ pub use rooms::{RoomFace, RoomList, is_member, room_face, rooms_of};
 #[cfg(test)]
 pub(crate) use rooms::{knocks, pins};
 pub(crate) use rooms::{last_stamp, rooms_applied};
+pub(crate) use rows::is_revocation_durable;
 pub use since::{MISSING_MAX, NewestPage, RoomPage, is_far_behind, newest_page, room_since};
 pub use summary::{Standing, extent, standing, summary};
 

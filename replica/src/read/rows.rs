@@ -1,5 +1,7 @@
 //! Rows as values. A row that does not decode is a broken promise of the store's: an error, not an absence.
 
+use std::cell::OnceCell;
+
 use bytes::Bytes;
 use causeway_protocol::{Dot, Message, RequestId, RoomId, UserId, Vector, wire};
 
@@ -21,56 +23,91 @@ pub fn get<M: Message + Default>(view: &dyn View, key: &Key) -> Result<Option<M>
     view.get(cf, &key.encode())?.map(|value: Bytes| decode(cf, value)).transpose()
 }
 
-/// A request that an op names, so that it must be there: both are written at once, or by a merge before the op. As
-/// [`as_durable`].
-pub fn request(view: &dyn View, durable: &Vector, room: &RoomId, id: RequestId) -> Result<wire::RequestRow, ViewError> {
-    let row = get(view, &Key::Request(*room, id))?;
-    let row = row.ok_or_else(|| broken(Cf::Request, format!("{id:?} in {room:?} has an op, but no row")))?;
-    as_durable(view, durable, room, row)
+/// The requests of a room as readers may have them: as *durable* revocations hide them, and without the bodies that
+/// durable erasures take. A revocation that a power failure can undo must not keep a reader from what shows without it:
+/// its cursor would pass over it for good.
+pub struct Rows<'a> {
+    view: &'a dyn View,
+    durable: &'a Vector,
+    room: &'a RoomId,
+    /// Whether bodies are still here that an erasure takes; looked up at the first body.
+    erasing: OnceCell<bool>,
 }
 
-/// A request's row with those of its acceptances hidden that *durable* revocations hide. A revocation that a power
-/// failure can undo must not keep a reader from what shows without it: its cursor would pass over it for good.
-pub fn as_durable(
-    view: &dyn View,
-    durable: &Vector,
-    room: &RoomId,
-    mut row: wire::RequestRow,
-) -> Result<wire::RequestRow, ViewError> {
-    if row.hidden_dots.is_empty() {
-        return Ok(row);
+impl<'a> Rows<'a> {
+    /// Of a room.
+    pub fn of(view: &'a dyn View, durable: &'a Vector, room: &'a RoomId) -> Self {
+        Self { view, durable, room, erasing: OnceCell::new() }
     }
-    let user = UserId::new(&row.user).map_err(|e| broken(Cf::Request, e))?;
-    let member: wire::ElementRow = get(view, &Key::Member(*room, user))?.unwrap_or_default();
-    let is_durable = |by: &&wire::Revocation| {
-        by.dot.as_ref().and_then(|dot| Dot::from_wire(dot).ok()).is_some_and(|dot| durable.covers(&dot))
-    };
-    let revocations: Vec<&wire::Revocation> = member.revocations.iter().filter(is_durable).collect();
-    let mut hidden = Vec::with_capacity(row.hidden_dots.len());
-    for dot in &row.hidden_dots {
-        if is_hidden(view, room, dot, &revocations)? {
-            hidden.push(*dot);
+
+    /// A request that an op names, so that it must be there: both are written at once, or by a merge before the op.
+    pub fn get(&self, id: RequestId) -> Result<wire::RequestRow, ViewError> {
+        let row = get(self.view, &Key::Request(*self.room, id))?;
+        let row = row.ok_or_else(|| broken(Cf::Request, format!("{id:?} in {:?} has an op, but no row", self.room)))?;
+        self.readable(row)
+    }
+
+    /// What readers may have of a row.
+    pub fn readable(&self, mut row: wire::RequestRow) -> Result<wire::RequestRow, ViewError> {
+        let may_be_erased = row.body.is_some() && self.is_erasing()?;
+        if row.hidden_dots.is_empty() && !may_be_erased {
+            return Ok(row);
         }
+        let user = UserId::new(&row.user).map_err(|e| broken(Cf::Request, e))?;
+        let member: wire::ElementRow = get(self.view, &Key::Member(*self.room, user))?.unwrap_or_default();
+        let is_durable = |by: &&wire::Revocation| is_revocation_durable(self.durable, by);
+        let revocations: Vec<&wire::Revocation> = member.revocations.iter().filter(is_durable).collect();
+        if may_be_erased && self.any_of(&row.dots, &revocations, rights::erases)? {
+            row.body = None;
+        }
+        if row.hidden_dots.is_empty() {
+            return Ok(row);
+        }
+        let mut hidden = Vec::with_capacity(row.hidden_dots.len());
+        for dot in &row.hidden_dots {
+            if self.any_of(&[*dot], &revocations, rights::hides)? {
+                hidden.push(*dot);
+            }
+        }
+        row.hidden = hidden.len() == row.dots.len();
+        row.hidden_dots = hidden;
+        Ok(row)
     }
-    row.hidden = hidden.len() == row.dots.len();
-    row.hidden_dots = hidden;
-    Ok(row)
+
+    fn is_erasing(&self) -> Result<bool, ViewError> {
+        if let Some(known) = self.erasing.get() {
+            return Ok(*known);
+        }
+        let head: Option<wire::HeadRow> = get(self.view, &Key::Head(*self.room))?;
+        Ok(*self.erasing.get_or_init(|| head.is_some_and(|head| head.erasures > 0)))
+    }
+
+    /// Whether a rule holds of any of some acceptances and any of some revocations. One without its op is taken for one.
+    fn any_of(
+        &self,
+        dots: &[wire::Dot],
+        revocations: &[&wire::Revocation],
+        rule: fn(&wire::Revocation, &rights::Act<'_>) -> bool,
+    ) -> Result<bool, ViewError> {
+        for dot in dots {
+            let dot = Dot::from_wire(dot).map_err(|e| broken(Cf::Request, e))?;
+            let Some(header) = get::<wire::Header>(self.view, &Key::Op(*self.room, dot))? else { return Ok(true) };
+            let request: wire::Request = decode(Cf::Op, header.request)?;
+            let (Some(id), Some(kind)) = (&request.id, &request.kind) else { return Ok(true) };
+            let aware: Vec<RequestId> = header.aware.iter().map(RequestId::from_wire).collect();
+            let (id, revokes) = (RequestId::from_wire(id), header.past.is_some());
+            let act = rights::Act { id, dot, kind, aware: &aware, revokes };
+            if revocations.iter().any(|by| rule(by, &act)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
-fn is_hidden(
-    view: &dyn View,
-    room: &RoomId,
-    dot: &wire::Dot,
-    revocations: &[&wire::Revocation],
-) -> Result<bool, ViewError> {
-    let dot = Dot::from_wire(dot).map_err(|e| broken(Cf::Request, e))?;
-    let Some(header) = get::<wire::Header>(view, &Key::Op(*room, dot))? else { return Ok(true) };
-    let request: wire::Request = decode(Cf::Op, header.request)?;
-    let (Some(id), Some(kind)) = (&request.id, &request.kind) else { return Ok(true) };
-    let aware: Vec<RequestId> = header.aware.iter().map(RequestId::from_wire).collect();
-    let (id, revokes) = (RequestId::from_wire(id), header.past.is_some());
-    let act = rights::Act { id, dot, kind, aware: &aware, revokes };
-    Ok(revocations.iter().any(|by| rights::hides(by, &act)))
+/// Whether a revocation is durable.
+pub fn is_revocation_durable(durable: &Vector, by: &wire::Revocation) -> bool {
+    by.dot.as_ref().and_then(|dot| Dot::from_wire(dot).ok()).is_some_and(|dot| durable.covers(&dot))
 }
 
 /// Whether a request that a tag or a marker names is durable. While a snapshot is being merged it may not be

@@ -6,7 +6,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use causeway_protocol::{RequestId, RoomId, Vector, wire};
 
 use super::merge::{Merge, OpAt, count_beyond, op};
-use super::rows::{as_durable, broken, covered, decode, dots, head, request, shows};
+use super::rows::{Rows, broken, covered, decode, dots, head, shows};
 use super::{PageEvent, frame_of, row_event};
 use crate::key::{Key, prefix_range};
 use crate::view::{Cf, View, ViewError};
@@ -58,6 +58,7 @@ pub fn room_since(
     bytes_max: usize,
 ) -> Result<RoomPage, ViewError> {
     let mut merge = Merge::new(view, room, durable, cursor)?;
+    let rows = Rows::of(view, durable, room);
     let mut page = RoomPage { cursor: cursor.clone(), ..RoomPage::default() };
     let mut bytes = 0;
     while let Some(OpAt { dot, id, past, .. }) = merge.next()? {
@@ -66,7 +67,7 @@ pub fn room_since(
             return Ok(page);
         }
         page.ops += 1;
-        let row = request(view, durable, room, id)?;
+        let row = rows.get(id)?;
         if shows(&row, dot) && is_missing(&row, &page.cursor)? {
             let frame = frame_of(row_event(room, dot, row, past));
             bytes += frame.len();
@@ -154,6 +155,7 @@ fn missing(
     cursor: &Vector,
 ) -> Result<(BTreeSet<RequestId>, bool), ViewError> {
     let mut merge = Merge::new(view, room, durable, cursor)?;
+    let rows = Rows::of(view, durable, room);
     let mut ids = BTreeSet::new();
     let mut ops = 0;
     while let Some(OpAt { id, .. }) = merge.next()? {
@@ -161,7 +163,7 @@ fn missing(
             return Ok((ids, false));
         }
         ops += 1;
-        if is_missing(&request(view, durable, room, id)?, cursor)? {
+        if is_missing(&rows.get(id)?, cursor)? {
             ids.insert(id);
         }
     }
@@ -182,9 +184,10 @@ fn newest(
     bytes_max: usize,
 ) -> Result<Vec<PageEvent>, ViewError> {
     let (start, end) = prefix_range(&room.0);
+    let readable = Rows::of(view, durable, room);
     let mut found = Vec::new();
     let mut visit = |value: &[u8]| -> Result<(), ViewError> {
-        let row = as_durable(view, durable, room, decode(Cf::Request, value)?)?;
+        let row = readable.readable(decode(Cf::Request, value)?)?;
         if covered(&row, durable)? && is_missing(&row, cursor)? {
             found.push(row);
         }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use causeway_protocol::{RequestId, RoomId, UserId, Vector, preview, wire, wire::request::Kind};
 
-use super::rows::{as_durable, broken, covered_dot, decode, get, head};
+use super::rows::{Rows, covered_dot, decode, head};
 use super::{rooms, unread};
 use crate::key::{Key, edits_range, prefix_range};
 use crate::view::{Cf, View, ViewError};
@@ -78,19 +78,20 @@ fn last(
     highest: Option<RequestId>,
 ) -> Result<Option<wire::Preview>, ViewError> {
     let Some(highest) = highest else { return Ok(None) };
+    let readable = Rows::of(view, durable, room);
     let (start, _) = prefix_range(&room.0);
     let mut end = Key::Request(*room, highest).encode().to_vec();
     end.push(0);
     let (mut rows, mut found) = (0, Ok(None));
     view.scan_back(Cf::Request, &start, &end, &mut |_, value| {
         rows += 1;
-        found = shown(view, durable, room, value);
+        found = shown(&readable, durable, value);
         if !matches!(found, Ok(None)) || rows >= LAST_ROWS_MAX { Break(()) } else { Continue(()) }
     })?;
     let Some((id, mut row)) = found? else { return Ok(None) };
     let mut edit = None;
     if row.body.is_some()
-        && let Some((by, edited)) = last_edit(view, durable, room, id, &row.user)?
+        && let Some((by, edited)) = last_edit(view, (&readable, durable, room), id, &row.user)?
     {
         (row.body, row.deadline_ms) = (edited.body, edited.deadline_ms);
         edit = Some(by.to_wire());
@@ -105,16 +106,15 @@ fn last(
 
 /// A row's message, if it is one and shows.
 fn shown(
-    view: &dyn View,
+    readable: &Rows<'_>,
     durable: &Vector,
-    room: &RoomId,
     value: &[u8],
 ) -> Result<Option<(RequestId, wire::RequestRow)>, ViewError> {
     let row: wire::RequestRow = decode(Cf::Request, value)?;
     let request: wire::Request = decode(Cf::Request, row.request.clone())?;
     let (Some(id), Some(Kind::Message(_))) = (&request.id, &request.kind) else { return Ok(None) };
     let id = RequestId::from_wire(id);
-    let row = as_durable(view, durable, room, row)?;
+    let row = readable.readable(row)?;
     let shows = !row.hidden && covered_dot(&row, durable)?.is_some();
     Ok(shows.then_some((id, row)))
 }
@@ -122,8 +122,7 @@ fn shown(
 /// The author's last edit of a message.
 fn last_edit(
     view: &dyn View,
-    durable: &Vector,
-    room: &RoomId,
+    (readable, durable, room): (&Rows<'_>, &Vector, &RoomId),
     target: RequestId,
     author: &str,
 ) -> Result<Option<(RequestId, wire::RequestRow)>, ViewError> {
@@ -137,9 +136,7 @@ fn last_edit(
         if edits.len() < LAST_EDITS_MAX { Continue(()) } else { Break(()) }
     })?;
     for id in edits {
-        let row: Option<wire::RequestRow> = get(view, &Key::Request(*room, id))?;
-        let row = row.ok_or_else(|| broken(Cf::Request, format!("{id:?} in {room:?} is an edit, but has no row")))?;
-        let row = as_durable(view, durable, room, row)?;
+        let row = readable.get(id)?;
         if !row.hidden && covered_dot(&row, durable)?.is_some() {
             return Ok(Some((id, row)));
         }

@@ -3,7 +3,7 @@
 use causeway_protocol::{RoomId, UserId, Vector, limits, wire};
 
 use super::merge::{Merge, OpAt};
-use super::rows::{broken, covered, decode, get, request, shows};
+use super::rows::{Rows, broken, covered, decode, get, shows};
 use crate::key::Key;
 use crate::view::{Cf, View, ViewError};
 
@@ -29,6 +29,7 @@ pub fn count(
 ) -> Result<Unread, ViewError> {
     // A second dot of a message counted already is covered by what was passed.
     let mut passed = marker.clone();
+    let rows = Rows::of(view, durable, room);
     let mut merge = Merge::new(view, room, durable, marker)?;
     let (mut unread, mut ops) = (Unread::default(), 0);
     while unread.messages < limits::UNREAD_MAX
@@ -36,7 +37,7 @@ pub fn count(
         && let Some(OpAt { dot, id, .. }) = merge.next()?
     {
         ops += 1;
-        let row = request(view, durable, room, id)?;
+        let row = rows.get(id)?;
         if row.user != user.as_str()
             && shows(&row, dot)
             && !covered(&row, &passed)?

@@ -186,6 +186,9 @@ impl Shard {
                 "request.id.stamp is ahead of the site's clock: follow the clock of pongs",
             );
         }
+        if matches!(request.kind, Some(Kind::Erase(_))) {
+            return self.check_erasure(tx, room, policy.is_some(), (user, &member));
+        }
         let Some(mut policy) = policy else {
             return match request.kind {
                 Some(Kind::Create(_)) if is_new => Ok(Ok(Grounds::default())),

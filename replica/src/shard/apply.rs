@@ -7,8 +7,10 @@ use causeway_protocol::{
 
 use super::Shard;
 use super::digest::{canonical_element, canonical_request, element_bucket, request_bucket};
+use super::erase::{index_was, is_erased};
 use super::expire::earlier;
 use super::release::Pending;
+use super::revoke::member_row;
 use super::tx::Tx;
 use crate::crdt;
 use crate::io::{Alarm, Output};
@@ -40,10 +42,13 @@ pub(super) enum Effect {
 }
 
 /// What a revocation is, but for what its op says.
+#[derive(Default)]
 pub(super) struct Revoked {
     pub floor: u32,
     pub ban: bool,
     pub until_ms: u64,
+    /// What the user wrote goes.
+    pub erases: bool,
 }
 
 /// What an op was to its request.
@@ -52,22 +57,25 @@ pub(super) struct RequestApplied {
     first_dot: bool,
     /// The encoded event, where the request became visible.
     event: Option<Bytes>,
+    /// Whether it took a body that was here.
+    took_body: bool,
 }
 
 impl Shard {
     /// Applies an op whose turn it is.
     pub(super) fn apply(&mut self, tx: &mut Tx<'_>, mut op: Op) -> Result<(), ViewError> {
         let dot = op.dot;
-        if op.body.is_some() && self.is_body_gone(tx, &op)? {
+        let member = member_row(tx, op.request.room, &op.user)?;
+        if op.body.is_some() && (is_erased(&member, &op) || self.is_body_gone(tx, &op)?) {
             op.body = None;
         }
         let order = self.log_op(tx, &op);
-        let RequestApplied { first_dot, event } = self.apply_request(tx, &op)?;
+        let RequestApplied { first_dot, event, took_body } = self.apply_request(tx, &op, &member)?;
         self.touch(tx, &op.request, dot);
         self.update_head(tx, &op, first_dot)?;
         self.hlc.observe(op.stamp);
         self.write_shard_row(tx);
-        self.release.push(Pending::Applied { op, order, event });
+        self.release.push(Pending::Applied { op, order, event, took_body });
         Ok(())
     }
 
@@ -94,10 +102,16 @@ impl Shard {
     }
 
     /// The request's row: made, or given one more dot.
-    pub(super) fn apply_request(&mut self, tx: &mut Tx<'_>, op: &Op) -> Result<RequestApplied, ViewError> {
+    /// `member`: the row of who asked, as it was before.
+    pub(super) fn apply_request(
+        &mut self,
+        tx: &mut Tx<'_>,
+        op: &Op,
+        member: &wire::ElementRow,
+    ) -> Result<RequestApplied, ViewError> {
         let key = Key::Request(op.request.room, op.request.id);
         let hash = request_hash(&op.user, &op.request_bytes);
-        let hidden = self.is_hidden(tx, op)?;
+        let hidden = self.is_hidden(member, op);
         let past = op.past.as_ref().map(Vector::to_wire);
         let frame = |row: &wire::RequestRow, body: Option<Bytes>| {
             let request = op.request_bytes.clone();
@@ -109,11 +123,12 @@ impl Shard {
                 hide_dot(&mut row, op.dot);
             }
             self.put_request(tx, &op.request, None, &row);
+            index_was(tx, &op.request, &row.user)?;
             for effect in effects(op) {
                 self.apply_effect(tx, op, effect, hidden)?;
             }
             let event = (!row.hidden).then(|| frame(&row, op.body.clone()));
-            return Ok(RequestApplied { first_dot: true, event });
+            return Ok(RequestApplied { first_dot: true, event, took_body: false });
         };
         self.counters.second_dots += 1;
         let mut row = old.clone();
@@ -139,7 +154,9 @@ impl Shard {
             if row.body.is_none() && old.hash[..] == hash {
                 row.body = op.body.clone();
             }
-            if self.is_expired(tx, &op.request, &op.user, row.deadline_ms)? {
+            if self.is_expired(tx, &op.request, &op.user, row.deadline_ms)?
+                || self.is_erased_row(tx, member, op.request.room, &row)?
+            {
                 row.body = None;
             }
         } else {
@@ -153,7 +170,8 @@ impl Shard {
         if shows_now {
             self.place_additions(tx, op, false)?;
         }
-        Ok(RequestApplied { first_dot: false, event: shows_now.then(|| frame(&row, row.body.clone())) })
+        let took_body = old.body.is_some() && row.body.is_none();
+        Ok(RequestApplied { first_dot: false, took_body, event: shows_now.then(|| frame(&row, row.body.clone())) })
     }
 
     pub(super) fn put_request(
@@ -477,12 +495,15 @@ pub(super) fn effects(op: &Op) -> Vec<Effect> {
         (Kind::Decline(_), Some(user), _) => vec![Effect::Remove(Key::Knock(*room, user))],
         (Kind::SetRole(set), Some(user), _) => {
             let demoted = op.past.is_some();
-            let revoked = || Revoked { floor: set.role, ban: false, until_ms: 0 };
+            let revoked = || Revoked { floor: set.role, ..Revoked::default() };
             let revoke = demoted.then(|| Effect::Revoke(user.clone(), revoked()));
             std::iter::once(Effect::Grant(user.clone(), set.role)).chain(revoke).collect()
         }
-        (Kind::Kick(_), Some(user), _) => expel(*room, user, Revoked { floor: 0, ban: false, until_ms: 0 }),
-        (Kind::Ban(ban), Some(user), _) => expel(*room, user, Revoked { floor: 0, ban: true, until_ms: ban.until_ms }),
+        (Kind::Kick(_), Some(user), _) => expel(*room, user, Revoked::default()),
+        (Kind::Ban(ban), Some(user), _) => {
+            expel(*room, user, Revoked { ban: true, until_ms: ban.until_ms, ..Revoked::default() })
+        }
+        (Kind::Erase(_), ..) => expel(*room, op.user.clone(), Revoked { erases: true, ..Revoked::default() }),
         (Kind::LiftBan(_), Some(user), _) => vec![Effect::Lift(user)],
         (Kind::Edit(_), _, Some(target)) => vec![Effect::Add(Key::Edit(*room, target, *id, op.user.clone()))],
         // Whoever redacts it, it is the author's: a rule over two rows, whichever comes first.

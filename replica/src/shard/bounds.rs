@@ -8,6 +8,8 @@ pub struct Bounds {
     pub page_bytes_max: usize,
     /// Request rows merged in one step.
     pub merge_rows_max: usize,
+    /// Request rows that one step of an erasure looks at.
+    pub erase_rows_max: usize,
     /// Bytes of ops that may wait for others. Beyond it all are dropped and asked for again.
     pub waiting_bytes_max: usize,
     /// Bytes of ops on their way to one peer, not acknowledged yet.
@@ -28,6 +30,7 @@ impl Bounds {
     pub const DEFAULT: Self = Self {
         page_bytes_max: 384 << 10,
         merge_rows_max: 512,
+        erase_rows_max: 256,
         waiting_bytes_max: 4 << 20,
         in_flight_bytes_max: 1 << 20,
         frame_bytes_max: 256 << 10,

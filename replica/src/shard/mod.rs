@@ -9,6 +9,7 @@ mod accept;
 mod apply;
 mod bounds;
 mod digest;
+mod erase;
 mod expire;
 mod gate;
 mod marks;
@@ -63,6 +64,8 @@ pub mod timers {
     pub const DIGEST_MS: u64 = 1_000;
     /// How long a request waits for a message that it refers to (D5).
     pub const REFERENCE_WAIT_MS: u64 = 300;
+    /// Erasures go on this often: 256 rows at a time, so that a million take 40 s and nobody waits long behind them.
+    pub const ERASE_MS: u64 = 10;
     /// Read markers are sent at most this often (D10).
     pub const MARKS_MS: u64 = 250;
     /// How often the log is looked over for what can go.
@@ -113,6 +116,9 @@ pub struct Shard {
     marks_missed: BTreeSet<(RoomId, UserId)>,
     /// Purges that were not done before the restart.
     purges_left: VecDeque<Purge>,
+    /// Users of whom bodies are being taken, in rooms.
+    erasing: BTreeSet<(RoomId, UserId)>,
+    erase_at: u64,
     expiry: Expiry,
     ready: bool,
     /// Until when to wait for a peer; `None`: until one comes.
@@ -177,6 +183,8 @@ impl Shard {
             stalled: VecDeque::new(),
             ready: alone && merge.is_none() && purges_left.is_empty(),
             purges_left,
+            erasing: erase::erasing_of(view, config.shard)?,
+            erase_at: now.mono_ms,
             expiry: Expiry::open(view, config.shard, now)?,
             merge,
             merge_unsynced: false,
@@ -301,6 +309,9 @@ impl Shard {
     fn on_tick(&mut self, tx: &mut Tx<'_>) -> Result<(), ViewError> {
         let now = tx.now.mono_ms;
         self.catch_up_with_purges(tx)?;
+        if now >= self.erase_at {
+            self.erase_on(tx)?;
+        }
         if self.expiry.due_ms.is_some_and(|due| now >= due) {
             self.expire(tx)?;
         }
@@ -329,6 +340,7 @@ impl Shard {
         let digests = !self.repairs.is_empty() || self.peers.values().any(|p| p.hello && !p.digest_due.is_empty());
         let fixed = [
             (!self.purges_left.is_empty()).then_some(0),
+            (!self.erasing.is_empty()).then_some(self.erase_at),
             self.expiry.due_ms,
             self.merge_timer(),
             self.referring_until(),
@@ -360,6 +372,11 @@ impl Shard {
     /// Whether it serves.
     pub fn is_ready(&self) -> bool {
         self.ready
+    }
+
+    /// Whether bodies of erased users are still being taken.
+    pub fn is_erasing(&self) -> bool {
+        !self.erasing.is_empty()
     }
 
     /// Its counters.

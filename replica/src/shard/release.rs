@@ -6,6 +6,7 @@ use bytes::Bytes;
 use causeway_protocol::{Dot, Origin, RequestId, RoomId, UserId, Vector, wire};
 
 use super::Shard;
+use super::erase::erasing_of;
 use super::redact::Purge;
 use super::tx::Tx;
 use crate::io::{Output, SessionId, Ticket};
@@ -21,6 +22,8 @@ pub(super) enum Pending {
         order: u64,
         /// Its event, where it made a request visible.
         event: Option<Bytes>,
+        /// Whether it took a body that was here.
+        took_body: bool,
     },
     /// A user's membership changed.
     Membership { room: RoomId, user: UserId, member: bool },
@@ -32,6 +35,8 @@ pub(super) enum Pending {
     Merged(Vector),
     /// Bodies go.
     Purge(Purge),
+    /// All that a user wrote in a room goes.
+    Erase(RoomId, UserId),
 }
 
 /// Pending things by the write that holds them.
@@ -91,14 +96,14 @@ impl Shard {
         while let Some(group) = self.release.pop(ticket) {
             for pending in group {
                 match pending {
-                    Pending::Applied { op, order, event } => {
+                    Pending::Applied { op, order, event, took_body } => {
                         grown = true;
                         self.durable.raise(op.dot);
                         self.order_durable = order + 1;
                         // While the shard is not ready, rows can be merged that no live event told of: a later event
                         // would raise cursors over them. When it is ready, sessions read at their cursors.
                         if self.ready {
-                            effects.push(news(&op, event));
+                            effects.push(news(&op, event, took_body));
                         }
                         self.tail.push(order, op, self.bounds.tail_bytes_max);
                     }
@@ -107,11 +112,14 @@ impl Shard {
                     }
                     Pending::Invitations(user) => effects.push(Output::Invitations { user }),
                     Pending::Purge(purge) => self.purge(tx, &purge)?,
+                    Pending::Erase(room, user) => effects.extend(self.start_erasing(room, user)),
                     Pending::Ack { session, id, dot } => acks.push((session, id, dot)),
                     Pending::Merged(vector) => {
                         grown = true;
                         self.merge_unsynced = false;
                         self.durable.join(&vector);
+                        // Erasures that it brought had to wait for it.
+                        self.erasing = erasing_of(&tx.overlay(), self.config.shard)?;
                     }
                 }
             }
@@ -177,12 +185,12 @@ impl Shard {
 }
 
 /// What an op is to the sessions of its room.
-fn news(op: &Op, event: Option<Bytes>) -> Output {
+fn news(op: &Op, event: Option<Bytes>, took_body: bool) -> Output {
     let (room, dot) = (op.request.room, op.dot);
     match event {
         Some(frame) => Output::Deliver { room, dot, frame },
         // Another acceptance of a removal may have seen what the first did not.
-        None => Output::Recount { room, dot, hides: op.past.is_some() || !op.saw.is_empty() },
+        None => Output::Recount { room, dot, hides: op.past.is_some() || !op.saw.is_empty() || took_body },
     }
 }
 

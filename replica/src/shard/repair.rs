@@ -9,12 +9,14 @@ use causeway_protocol::{Message, RoomId, Vector, wire};
 
 use super::Shard;
 use super::digest::{Bucket, canonical_element, canonical_request, element_bucket, request_bucket};
+use super::erase::index_was;
 use super::release::Pending;
 use super::revoke::member_row;
 use super::tx::{Tx, corrupt, stored_op};
 use crate::io::Outputs;
 use crate::key::{Key, prefix_range, shard_rooms_range};
 use crate::request::{Op, Request};
+use crate::rights;
 use crate::view::{Cf, MemView, View, ViewError};
 
 impl Shard {
@@ -78,7 +80,11 @@ impl Shard {
                     Key::Member(_, user) => {
                         self.index_member(tx, &room, user)?;
                         self.release.push(Pending::Invitations(user.clone()));
-                        if !member_row(tx, room, user)?.grants.is_empty() {
+                        let row = member_row(tx, room, user)?;
+                        if rights::erasures_of(&row).next().is_some() {
+                            self.plan_erasure(tx, room, user)?;
+                        }
+                        if !row.grants.is_empty() {
                             tx.put_bytes(&Key::RoleHolder(room, user.clone()), Bytes::new());
                         }
                     }
@@ -96,6 +102,7 @@ impl Shard {
                             && let Ok(request) = Request::decode(&row.request)
                         {
                             self.plan_expiry(tx, &request, &row, 0);
+                            index_was(tx, &request, &row.user)?;
                         }
                     }
                     _ => {}
@@ -126,7 +133,8 @@ impl Shard {
             // A revocation looks for what was done beyond its past among the ops that are applied.
             scratch.applied.raise(op.dot);
             scratch_tx.put_bytes(&Key::Op(room, op.dot), op.header.clone());
-            scratch.apply_request(&mut scratch_tx, &op)?;
+            let member = member_row(&scratch_tx, room, &op.user)?;
+            scratch.apply_request(&mut scratch_tx, &op, &member)?;
             rows.apply(&out.batch);
         }
         Ok(rows)

@@ -20,13 +20,10 @@ use crate::view::{Cf, View, ViewError};
 
 impl Shard {
     /// Whether a revocation that is applied here hides an op.
-    pub(super) fn is_hidden(&self, tx: &Tx<'_>, op: &Op) -> Result<bool, ViewError> {
-        let Some(act) = act_of(op) else { return Ok(false) };
-        if self.sabotaged(crate::Sabotage::ForgetHiding) {
-            return Ok(false);
-        }
-        let row = member_row(tx, op.request.room, &op.user)?;
-        Ok(row.revocations.iter().any(|by| rights::hides(by, &act)))
+    /// `member`: the row of its user.
+    pub(super) fn is_hidden(&self, member: &wire::ElementRow, op: &Op) -> bool {
+        let hides = |act: rights::Act<'_>| member.revocations.iter().any(|by| rights::hides(by, &act));
+        !self.sabotaged(crate::Sabotage::ForgetHiding) && act_of(op).is_some_and(hides)
     }
 
     /// Gives a role.
@@ -75,11 +72,15 @@ impl Shard {
             ban: revoked.ban,
             until_ms: revoked.until_ms,
             lifts: Vec::new(),
+            erases: revoked.erases,
         };
         let entry = by.clone();
         self.change_member(tx, op.request.room, user.clone(), |row| {
             crdt::put_revocation(row, entry);
         })?;
+        if revoked.erases {
+            self.plan_erasure(tx, op.request.room, &user)?;
+        }
         self.hide_done(tx, op.request.room, &user, &by)
     }
 
@@ -190,7 +191,8 @@ impl Shard {
     ) -> Result<(), ViewError> {
         row.hidden = request.kind.is_none();
         row.hidden_dots.clear();
-        if member_row(tx, request.room, user)?.revocations.is_empty() {
+        let member = member_row(tx, request.room, user)?;
+        if member.revocations.is_empty() {
             return Ok(());
         }
         let mut ops = Vec::with_capacity(row.dots.len());
@@ -199,7 +201,7 @@ impl Shard {
             ops.extend(self.merged_op(tx, request.room, dot)?);
         }
         for op in &ops {
-            if self.is_hidden(tx, op)? {
+            if self.is_hidden(&member, op) {
                 hide_dot(row, op.dot);
                 self.place_rights(tx, op, true)?;
             }
@@ -208,7 +210,7 @@ impl Shard {
     }
 
     /// An op that is here, or staged.
-    fn merged_op(&self, tx: &Tx<'_>, room: RoomId, dot: Dot) -> Result<Option<Op>, ViewError> {
+    pub(super) fn merged_op(&self, tx: &Tx<'_>, room: RoomId, dot: Dot) -> Result<Option<Op>, ViewError> {
         let key = Key::Op(room, dot);
         let header = match tx.get_bytes(&key)? {
             None => tx.get_bytes(&Key::Staged(self.config.shard, Cf::Op, key.encode()))?,
@@ -218,7 +220,7 @@ impl Shard {
     }
 }
 
-fn act_of(op: &Op) -> Option<rights::Act<'_>> {
+pub(super) fn act_of(op: &Op) -> Option<rights::Act<'_>> {
     let kind = op.request.kind.as_ref()?;
     Some(rights::Act { id: op.request.id, dot: op.dot, kind, aware: &op.aware, revokes: op.past.is_some() })
 }

@@ -16,9 +16,11 @@ use causeway_protocol::{
 };
 
 use super::apply::{add_dot, note_request};
+use super::erase::index_was;
 use super::peers::Checked;
 use super::redact::keys_of;
 use super::release::Pending;
+use super::revoke::member_row;
 use super::sound::{sound_element, sound_request};
 use super::tx::{Tx, corrupt, decode_row};
 use super::{Shard, timers};
@@ -508,6 +510,9 @@ impl Shard {
         if let Key::Member(_, user) = key {
             for by in merged.revocations.iter().filter(|by| mine.revocations.iter().all(|known| known.dot != by.dot)) {
                 self.hide_done(tx, *room, user, by)?;
+                if by.erases {
+                    self.plan_erasure(tx, *room, user)?;
+                }
             }
         }
         Ok(())
@@ -585,7 +590,8 @@ impl Shard {
         let user = UserId::new(&row.user).map_err(|e| corrupt(Cf::Request, e.to_string()))?;
         let is_gone =
             self.is_redacted(tx, &request, &user)? || self.is_expired(tx, &request, &user, row.deadline_ms)?;
-        if row.body.is_some() && is_gone {
+        let member = member_row(tx, *room, &user)?;
+        if row.body.is_some() && (is_gone || self.is_erased_row(tx, &member, *room, &row)?) {
             row.body = None;
         }
         self.settle_merged(tx, &request, &user, &mut row)?;
@@ -594,6 +600,7 @@ impl Shard {
         let mut head: wire::HeadRow = tx.get(&head_key)?.unwrap_or_default();
         if old.is_none() {
             note_request(&mut head, &request);
+            index_was(tx, &request, &row.user)?;
         }
         let mut touch = Vector::from_wire_opt(head.touch.as_ref()).unwrap_or_default();
         for dot in new_dots {

@@ -14,6 +14,7 @@ use super::{Verdict, Violation, broken};
 /// A site looks for what is due every 5 s at least: its clock may have been set.
 const EXPIRY_SLACK_MS: u64 = 6_000;
 const REDACTED: &str = "no body after its redaction";
+const ERASED: &str = "no body of whom an erasure takes it";
 const REACTIONS: &str = "reactions are those added and not removed";
 const EDITS: &str = "every edit is known by its message";
 
@@ -30,6 +31,10 @@ pub struct Changes {
     edits: BTreeSet<(RequestId, RequestId, String)>,
     /// Request and user: when the body goes, ms since the Unix epoch.
     deadlines: BTreeMap<(RequestId, String), u64>,
+    /// Who was erased, by which requests.
+    erasures: BTreeMap<String, BTreeSet<RequestId>>,
+    /// Acceptances of what was written: of which erasures of its user each knew.
+    written: BTreeMap<(RequestId, String), Vec<BTreeSet<RequestId>>>,
 }
 
 fn rows(view: &dyn View, cf: Cf, room: &RoomId) -> Vec<(Key, Bytes)> {
@@ -69,13 +74,18 @@ impl Changes {
                 continue;
             }
             let header: wire::Header = decode(value)?;
-            let request: wire::Request = decode(header.request)?;
+            let request: wire::Request = decode(header.request.clone())?;
             let (id, user) = (place(&request.id), header.user);
             if header.deadline_ms != 0 {
                 let least = changes.deadlines.entry((id, user.clone())).or_insert(header.deadline_ms);
                 *least = header.deadline_ms.min(*least);
             }
+            if subject(&request).is_some() {
+                let aware = header.aware.iter().map(RequestId::from_wire).collect();
+                changes.written.entry((id, user.clone())).or_default().push(aware);
+            }
             match request.kind {
+                Some(Kind::Erase(_)) => _ = changes.erasures.entry(user).or_default().insert(id),
                 Some(Kind::Redact(redact)) => {
                     let author = if redact.author.is_empty() { user } else { redact.author };
                     changes.redacted.insert((place(&redact.target), author));
@@ -99,6 +109,13 @@ impl Changes {
         subject(request).is_some_and(|subject| self.redacted.contains(&(subject, user.to_owned())))
     }
 
+    /// Whether an erasure of its user takes the body of a request: one that any of its acceptances did not know of.
+    fn is_erased(&self, request: &wire::Request, user: &str) -> bool {
+        let key = (place(&request.id), user.to_owned());
+        let (Some(erasures), Some(written)) = (self.erasures.get(user), self.written.get(&key)) else { return false };
+        written.iter().any(|aware| !erasures.is_subset(aware))
+    }
+
     /// When the body of a user's request goes: at its own time, or its message's.
     fn expires(&self, request: &wire::Request, user: &str) -> Option<u64> {
         let own = place(&request.id);
@@ -112,6 +129,9 @@ impl Changes {
         if event.body.is_some() && self.is_redacted(&request, &event.user) {
             return broken(REDACTED, format!("{site:?} still gives the body of {:?}", place(&request.id)));
         }
+        if event.body.is_some() && self.is_erased(&request, &event.user) {
+            return broken(ERASED, format!("{site:?} still gives the body of {:?}", place(&request.id)));
+        }
         Ok(())
     }
 
@@ -122,8 +142,9 @@ impl Changes {
             let row: wire::RequestRow = decode(value)?;
             let request: wire::Request = decode(row.request)?;
             let expires = self.expires(&request, &row.user);
-            let must_be_gone =
-                self.is_redacted(&request, &row.user) || expires.is_some_and(|at_ms| at_ms + EXPIRY_SLACK_MS <= now_ms);
+            let must_be_gone = self.is_redacted(&request, &row.user)
+                || self.is_erased(&request, &row.user)
+                || expires.is_some_and(|at_ms| at_ms + EXPIRY_SLACK_MS <= now_ms);
             let is_right = if row.body.is_some() { !must_be_gone } else { must_be_gone || expires.is_some() };
             if subject(&request).is_some() && !is_right {
                 let (id, there) = (place(&request.id), row.body.is_some());
@@ -165,6 +186,7 @@ impl Changes {
             ("reaction removed", removed),
             ("edit checked", self.edits.len()),
             ("expiry checked", self.deadlines.len()),
+            ("erasure checked", self.erasures.len()),
         ];
         found.into_iter().map(|(what, count)| (what, count as u64))
     }

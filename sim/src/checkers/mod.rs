@@ -1,6 +1,7 @@
 //! The invariants of the design's section 8, each a function. They see everything: every batch of every site,
 //! everything that leaves a site, everything that an application is shown. They change nothing.
 
+pub mod act;
 pub mod buffers;
 pub mod changes;
 pub mod convergence;

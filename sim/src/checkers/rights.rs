@@ -5,11 +5,13 @@ use std::ops::ControlFlow::Continue;
 
 use bytes::Bytes;
 use causeway_protocol::wire::request::Kind;
-use causeway_protocol::{Dot, Message, RequestId, RoomId, SiteId, Stamp, UserId, Vector, wire};
+use causeway_protocol::{Dot, RequestId, RoomId, SiteId, UserId, Vector, wire};
 use causeway_replica::key::{Key, prefix_range};
 use causeway_replica::view::{Cf, View};
 
-use super::{Verdict, Violation, broken};
+pub use super::act::{Act, acts_of, target};
+use super::act::{decode, ids};
+use super::{Verdict, broken};
 
 const SHOWN: &str = "the visible set is what the hide rule makes of the history";
 const PERMITTED: &str = "no op is accepted against the accepting site's state";
@@ -19,140 +21,17 @@ const CLOCK_SLACK_MS: u64 = 2_000;
 /// Joins of one user that may hold when another is taken.
 const JOINS_MAX: usize = 32;
 
-const READER: u32 = 1;
+pub(super) const READER: u32 = 1;
 const MEMBER: u32 = 2;
 const MODERATOR: u32 = 3;
 const ADMIN: u32 = 4;
 const OWNER: u32 = 5;
-
-/// One acceptance of a request.
-#[derive(Clone, Debug)]
-pub struct Act {
-    /// Which.
-    pub dot: Dot,
-    /// The request.
-    pub id: RequestId,
-    /// Who asked.
-    pub user: String,
-    /// What.
-    pub kind: Kind,
-    /// The accepting site's clock.
-    pub stamp: Stamp,
-    saw: BTreeSet<RequestId>,
-    aware: BTreeSet<RequestId>,
-    past: Option<Vector>,
-    rank: u32,
-    /// When the body goes, ms since the Unix epoch; 0: never.
-    pub deadline_ms: u64,
-}
-
-fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Violation> {
-    M::decode(bytes).or_else(|e| broken("rows decode", e.to_string()))
-}
-
-fn ids(list: &[wire::RequestId]) -> BTreeSet<RequestId> {
-    list.iter().map(RequestId::from_wire).collect()
-}
-
-impl Act {
-    /// Of an op's header; `None` for a kind that this version does not know.
-    pub fn of(dot: Dot, header: &Bytes) -> Result<Option<Self>, Violation> {
-        let w: wire::Header = decode(header.clone())?;
-        let request: wire::Request = decode(w.request)?;
-        let (Some(kind), Some(id)) = (request.kind, request.id) else { return Ok(None) };
-        let past =
-            w.past.as_ref().map(Vector::from_wire).transpose().or_else(|e| broken("rows decode", e.to_string()))?;
-        let (saw, aware) = (ids(&w.saw), ids(&w.aware));
-        let id = RequestId::from_wire(&id);
-        let (stamp, rank, deadline_ms) = (Stamp(w.stamp), w.rank, w.deadline_ms);
-        Ok(Some(Self { dot, id, user: w.user, kind, stamp, saw, aware, past, rank, deadline_ms }))
-    }
-
-    /// Whether it gives or takes rights.
-    pub fn touches_rights(&self) -> bool {
-        let is_about_somebody = !self.target().is_empty() && !matches!(self.kind, Kind::Invite(_));
-        let others = matches!(self.kind, Kind::Join(_) | Kind::SetProfile(_) | Kind::Pin(_) | Kind::Unpin(_));
-        is_about_somebody || others || matches!(self.kind, Kind::Knock(_))
-    }
-
-    /// Its name in the coverage.
-    pub fn what(&self) -> &'static str {
-        match &self.kind {
-            Kind::Kick(_) => "kick accepted",
-            Kind::Ban(_) => "ban accepted",
-            Kind::LiftBan(_) => "ban lifted",
-            Kind::SetRole(_) if self.past.is_some() => "demotion",
-            Kind::SetRole(_) => "role given",
-            Kind::Redact(redact) if !redact.author.is_empty() => "redaction by a moderator",
-            Kind::SetProfile(set) if set.retention_ms.is_some() => "retention set",
-            Kind::SetProfile(set) if set.knock.is_some() => "asking allowed or not",
-            Kind::SetProfile(set) if set.writers.is_some() => "writers set",
-            Kind::SetProfile(set) if set.open.is_some() => "room opened or closed",
-            Kind::SetProfile(_) => "topic set",
-            Kind::Pin(_) => "pinned",
-            Kind::Unpin(_) => "unpinned",
-            Kind::Knock(_) => "asked to be let in",
-            Kind::Decline(_) => "not let in",
-            Kind::Invite(_) if !self.saw.is_empty() => "let in",
-            _ => "other op",
-        }
-    }
-
-    /// Whom it is about.
-    fn target(&self) -> &str {
-        target(&self.kind).unwrap_or_default()
-    }
-
-    /// Whether it takes rights away from its target, and hides that other act of the target's.
-    pub fn hides(&self, other: &Act) -> bool {
-        let Some(past) = &self.past else { return false };
-        let demoted_to = if let Kind::SetRole(set) = &self.kind { Some(set.role) } else { None };
-        let writes = demoted_to.is_none_or(|role| role == READER);
-        let taken = match &other.kind {
-            Kind::Join(_) | Kind::Knock(_) => demoted_to.is_none(),
-            Kind::Message(_) | Kind::Edit(_) | Kind::React(_) | Kind::Invite(_) | Kind::Pin(_) => writes,
-            Kind::SetRole(_) => other.past.is_none(),
-            Kind::LiftBan(_) => true,
-            _ => false,
-        };
-        let unaware = !past.covers(&other.dot) && !other.aware.contains(&self.id);
-        taken && unaware && self.target() == other.user && self.id != other.id
-    }
-}
-
-/// Whom a request is about.
-pub fn target(kind: &Kind) -> Option<&str> {
-    Some(match kind {
-        Kind::SetRole(set) => &set.user,
-        Kind::Kick(kick) => &kick.user,
-        Kind::Ban(ban) => &ban.user,
-        Kind::LiftBan(lift) => &lift.user,
-        Kind::Invite(invite) => &invite.user,
-        Kind::Decline(decline) => &decline.user,
-        Kind::Redact(redact) if !redact.author.is_empty() => &redact.author,
-        _ => return None,
-    })
-}
 
 /// A room, folded from acts in any order.
 pub struct Model<'a> {
     acts: Vec<&'a Act>,
     hidden: BTreeSet<Dot>,
     shown: BTreeSet<RequestId>,
-}
-
-/// The acts of a room that a store holds.
-pub fn acts_of(view: &dyn View, room: &RoomId) -> Result<Vec<Act>, Violation> {
-    let (start, end) = prefix_range(&room.0);
-    let mut rows = Vec::new();
-    let _ = view.scan(Cf::Op, &start, &end, &mut |key, value| {
-        if let Some(Key::Op(_, dot)) = Key::decode(Cf::Op, key) {
-            rows.push((dot, Bytes::copy_from_slice(value)));
-        }
-        Continue(())
-    });
-    let acts: Result<Vec<Option<Act>>, Violation> = rows.into_iter().map(|(dot, row)| Act::of(dot, &row)).collect();
-    Ok(acts?.into_iter().flatten().collect())
 }
 
 impl<'a> Model<'a> {
@@ -220,7 +99,7 @@ impl<'a> Model<'a> {
                 _ => false,
             },
             |act| {
-                (act.user == user && matches!(act.kind, Kind::Leave(_)))
+                (act.user == user && matches!(act.kind, Kind::Leave(_) | Kind::Erase(_)))
                     || (act.target() == user && matches!(act.kind, Kind::Kick(_) | Kind::Ban(_)))
             },
         )
@@ -230,7 +109,7 @@ impl<'a> Model<'a> {
         self.alive(
             |act| act.target() == user && matches!(act.kind, Kind::Invite(_)),
             |act| {
-                (act.user == user && matches!(act.kind, Kind::Join(_) | Kind::Leave(_)))
+                (act.user == user && matches!(act.kind, Kind::Join(_) | Kind::Leave(_) | Kind::Erase(_)))
                     || (act.target() == user && matches!(act.kind, Kind::Kick(_) | Kind::Ban(_)))
             },
         )
@@ -241,7 +120,7 @@ impl<'a> Model<'a> {
         self.alive(
             |act| act.user == user && matches!(act.kind, Kind::Knock(_)),
             |act| {
-                (act.user == user && matches!(act.kind, Kind::Join(_) | Kind::Leave(_)))
+                (act.user == user && matches!(act.kind, Kind::Join(_) | Kind::Leave(_) | Kind::Erase(_)))
                     || (act.target() == user
                         && matches!(act.kind, Kind::Kick(_) | Kind::Ban(_) | Kind::Invite(_) | Kind::Decline(_)))
             },
@@ -388,6 +267,17 @@ impl<'a> Model<'a> {
         banned.into_iter().collect()
     }
 
+    /// Whether a room knows of a user; there is nobody else in the user's own.
+    fn was_here(&self, user: &str) -> bool {
+        let is_own = self.acts.iter().all(|act| act.user == user && matches!(act.kind, Kind::Erase(_)));
+        let has_been = |act: &&Act| match &act.kind {
+            Kind::Create(create) => act.user == user || create.direct == user,
+            Kind::Join(_) => act.user == user,
+            _ => act.past.is_some() && act.target() == user,
+        };
+        is_own || self.acts.iter().any(has_been) || !self.invitations(user).is_empty() || !self.knocks(user).is_empty()
+    }
+
     fn revocations(&self, user: &str) -> BTreeSet<RequestId> {
         self.acts.iter().filter(|act| act.past.is_some() && act.target() == user).map(|act| act.id).collect()
     }
@@ -413,6 +303,7 @@ impl<'a> Model<'a> {
                 [user, &create.direct].iter().all(|user| self.joins(user).len() < JOINS_MAX)
             }
             Kind::Create(_) | Kind::Leave(_) => true,
+            Kind::Erase(_) => self.was_here(user),
             Kind::SetProfile(set) if self.is_direct() => {
                 let rest = wire::SetProfile { retention_ms: None, ..set.clone() };
                 set.retention_ms.is_some() && rest == wire::SetProfile::default() && role > 0
@@ -512,7 +403,7 @@ impl<'a> Model<'a> {
             return broken(PERMITTED, format!("{act:?}: {why}"));
         }
         let revokes = match &act.kind {
-            Kind::Kick(_) | Kind::Ban(_) => true,
+            Kind::Kick(_) | Kind::Ban(_) | Kind::Erase(_) => true,
             Kind::SetRole(set) => set.role < self.role(&set.user),
             _ => false,
         };
@@ -545,7 +436,9 @@ impl<'a> Model<'a> {
         let react = |target: &Option<wire::RequestId>| target.as_ref().map_or(RequestId::MIN, RequestId::from_wire);
         match &act.kind {
             Kind::Join(_) => &self.invitations(&act.user) | &self.knocks(&act.user),
-            Kind::Leave(_) => &(&self.joins(&act.user) | &self.invitations(&act.user)) | &self.knocks(&act.user),
+            Kind::Leave(_) | Kind::Erase(_) => {
+                &(&self.joins(&act.user) | &self.invitations(&act.user)) | &self.knocks(&act.user)
+            }
             Kind::Kick(_) | Kind::Ban(_) => {
                 &(&self.joins(act.target()) | &self.invitations(act.target())) | &self.knocks(act.target())
             }
@@ -654,6 +547,10 @@ impl<'a> Model<'a> {
         broken(SHOWN, format!("{site:?} {key:?}: {row:?}; the rule shows {shown:?} and hides {hidden:?}"))
     }
 
+    fn is_erasure(&self, dot: &Option<Dot>) -> bool {
+        self.acts.iter().any(|act| Some(act.dot) == *dot && matches!(act.kind, Kind::Erase(_)))
+    }
+
     /// A member's row has what was given to and taken from the user, acceptance by acceptance.
     fn holds_rights(&self, site: SiteId, user: &str, row: &wire::ElementRow) -> Verdict {
         let dot = |dot: &Option<wire::Dot>| dot.as_ref().and_then(|dot| Dot::from_wire(dot).ok());
@@ -679,6 +576,9 @@ impl<'a> Model<'a> {
         };
         let taking = self.acts.iter().filter(|act| act.past.is_some() && act.target() == user);
         let taken: BTreeMap<_, _> = taking.map(|act| (Some(act.dot), (act.past.clone(), lifts(act)))).collect();
+        if let Some(by) = row.revocations.iter().find(|by| by.erases != self.is_erasure(&dot(&by.dot))) {
+            return broken(SHOWN, format!("{site:?} {user}: erases or does not: {by:?}"));
+        }
         let by = |by: &wire::Revocation| {
             let past = by.past.as_ref().and_then(|past| Vector::from_wire(past).ok());
             let lifts: BTreeSet<_> = by.lifts.iter().map(|lift| (dot(&lift.dot), lift.hidden)).collect();

@@ -1,4 +1,4 @@
-use causeway_protocol::{DeviceId, Origin, SiteId};
+use causeway_protocol::{DeviceId, Origin, SiteId, Stamp};
 
 use super::*;
 

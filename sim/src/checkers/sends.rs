@@ -54,6 +54,8 @@ pub struct Sends {
     redactions: BTreeMap<(RoomId, RequestId, UserId), BTreeSet<RequestId>>,
     /// Rooms that somebody has told how long to keep bodies.
     retentions: BTreeSet<RoomId>,
+    /// Users whose erasure in a room somebody has asked for.
+    erasures: BTreeSet<(RoomId, UserId)>,
     /// What a site held before the write that a refusal came with.
     before: BTreeMap<(SiteId, SessionId, RequestId), Held>,
     /// Members whose rows were written since.
@@ -83,6 +85,9 @@ impl Sends {
         let kind = decoded.and_then(|r| r.kind);
         if matches!(&kind, Some(Kind::SetProfile(set)) if set.retention_ms.is_some()) {
             self.retentions.extend(place.map(|(room, _)| room));
+        }
+        if matches!(kind, Some(Kind::Erase(_))) {
+            self.erasures.extend(place.map(|(room, _)| (room, client.2.clone())));
         }
         if let (Some((room, id)), Some(Kind::Redact(redact))) = (place, kind) {
             let author = UserId::new(&redact.author).unwrap_or_else(|_| client.2.clone());
@@ -135,7 +140,8 @@ impl Sends {
             Some(Ok(wire::Request { kind: Some(Kind::Message(message)), .. })) => message.lifetime_ms > 0,
             _ => false,
         };
-        expires || self.retentions.contains(&room) || self.redactions_of(room, subject, user).is_some()
+        let erased = self.erasures.contains(&(room, user.clone()));
+        erased || expires || self.retentions.contains(&room) || self.redactions_of(room, subject, user).is_some()
     }
 
     /// "every read id was sent, with the same body hash": here with the same bytes.

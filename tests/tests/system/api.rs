@@ -161,6 +161,14 @@ async fn a_back_end_keeps_a_room() {
     done(&bob.call("PUT", &of("/invitations/zoe"), None).await);
     done(&zoe.call("POST", &of("/join"), None).await);
 
+    // Who goes may take all along.
+    let said = done(&zoe.post(&of("/messages"), json!({ "text": "never mind" })).await);
+    done(&zoe.call("POST", &of("/erase"), None).await);
+    let gone = events(&ann, &room, "message").await.into_iter().find(|event| event["id"] == json!(said));
+    assert_eq!(gone.expect("the message")["content"], json!(null));
+    at(&system, 0, "nobody").post(&of("/erase"), json!({})).await.problem(403, "NotPermitted");
+    done(&at(&system, 0, "박").call("POST", "/v1/erase", None).await);
+
     let profile = json!({ "topic": "who is on duty", "open": true, "writers": "moderator" });
     bob.call("PATCH", &of(""), Some(profile.clone())).await.problem(403, "NotPermitted");
     done(&ann.call("PATCH", &of(""), Some(profile)).await);

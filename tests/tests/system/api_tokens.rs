@@ -6,7 +6,7 @@ use crate::api_client::Caller;
 use crate::token_site::Site;
 
 /// A path of the API with something in each place.
-const PATHS: [(&str, &str); 19] = [
+const PATHS: [(&str, &str); 21] = [
     ("POST", "/v1/rooms"),
     ("PUT", "/v1/direct/bob"),
     ("PATCH", "/v1/rooms/{room}"),
@@ -15,6 +15,8 @@ const PATHS: [(&str, &str); 19] = [
     ("PUT", "/v1/rooms/{room}/name"),
     ("POST", "/v1/rooms/{room}/join"),
     ("POST", "/v1/rooms/{room}/leave"),
+    ("POST", "/v1/rooms/{room}/erase"),
+    ("POST", "/v1/erase"),
     ("POST", "/v1/rooms/{room}/knock"),
     ("DELETE", "/v1/rooms/{room}/knocks/bob"),
     ("PUT", "/v1/rooms/{room}/invitations/bob"),

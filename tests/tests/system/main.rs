@@ -10,6 +10,7 @@ mod bad_frames;
 mod changes;
 mod cut_off;
 mod direct;
+mod erasures;
 mod expire;
 mod failover;
 mod fuzz;

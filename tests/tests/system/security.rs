@@ -27,6 +27,7 @@ fn kinds(user: &str, target: RequestId) -> Vec<(&'static str, Kind)> {
         ("SetProfile", Kind::SetProfile(wire::SetProfile { topic: Some("other".into()), ..Default::default() })),
         ("open it", Kind::SetProfile(wire::SetProfile { open: Some(true), ..Default::default() })),
         ("Pin", Kind::Pin(wire::Pin { target })),
+        ("Erase", Kind::Erase(wire::Erase {})),
         ("Knock", Kind::Knock(wire::Knock {})),
         ("Decline", Kind::Decline(wire::Decline { user: user.clone() })),
         ("Unpin", Kind::Unpin(wire::Unpin { target })),
@@ -198,9 +199,17 @@ async fn every_request_by_those_who_may_not_is_refused_and_leaves_no_trace() {
     assert!(there.iter().all(|(code, _)| *code == Code::UnknownRoom.number()), "{there:?}");
     assert_eq!(there, not, "queries");
 
+    // What a user has apart from any room is nobody else's, and no room to talk in.
+    for (of, kind) in [("ann", Kind::Erase(wire::Erase {})), ("villain", Kind::Message(wire::Message::default()))] {
+        let refused =
+            villain.does(RoomId::of_user(&causeway_client::UserId::new(of).unwrap()), kind).await.expect_err(of);
+        assert_eq!(refused.code, Code::UnknownRoom.number(), "own room of {of}: {refused:?}");
+    }
+
     // Somebody banned knows the room, and is told of the ban.
     let mut banned = stage.villain("mal", 2).await;
-    for (name, kind) in kinds("bob", message) {
+    // To be erased is everybody's right, who was ever there.
+    for (name, kind) in kinds("bob", message).into_iter().filter(|(name, _)| *name != "Erase") {
         let refused = banned.does(room, kind).await.expect_err(name);
         match name {
             "Create" => assert_eq!(refused.code, Code::RoomMismatch.number()),
@@ -219,7 +228,7 @@ async fn every_request_by_those_who_may_not_is_refused_and_leaves_no_trace() {
     let mut reader = stage.villain("rea", 2).await;
     for (name, kind) in kinds("ann", stage.news) {
         let wanted = match name {
-            "Join" | "Leave" | "Unreact" => continue,
+            "Join" | "Leave" | "Unreact" | "Erase" => continue,
             "Create" => Code::RoomMismatch,
             _ => Code::NotPermitted,
         };

@@ -3,6 +3,7 @@
 mod changes;
 mod cluster;
 mod direct;
+mod erasures;
 mod expire;
 mod hostile;
 mod invitations;
