@@ -1,4 +1,5 @@
-//! How much each connection and each user may ask for. What a user has dies with the last connection.
+//! How much each connection and each user may ask for. What a user has dies with the last connection, or when the HTTP API
+//! has not heard of the user for a while.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,11 +35,29 @@ impl Rates {
             datagrams: TokenBucket::new(DATAGRAMS_PER_S, DATAGRAMS_BURST, now_ms),
         }
     }
+
+    /// Which limit of a user a request of so many bytes would be over, if these are a user's: the one that lasts longest.
+    fn over_of_user(&mut self, limits: &Limits, now_ms: u64, bytes: u64) -> Option<Over> {
+        let over = |setting, max, of, retry_after_ms| Over { setting, max, of, retry_after_ms };
+        let (requests, bytes) = (self.requests.wait_ms(now_ms, 1), self.bytes.wait_ms(now_ms, bytes));
+        let waits = [
+            over("user_requests_per_s", limits.user_requests_per_s, "requests a second of this user", requests),
+            over("user_bytes_per_s", limits.user_bytes_per_s, "bytes a second of this user", bytes),
+        ];
+        waits.into_iter().filter(|over| over.retry_after_ms > 0).max_by_key(|over| over.retry_after_ms)
+    }
 }
+
+/// A user without a connection is forgotten after this, when room is needed, ms: the buckets are full again.
+const FORGET_MS: u64 = 2_000;
+/// Users who have no connection and called the HTTP API of late. More are refused.
+const CALLERS_MAX: usize = 16_384;
 
 #[derive(Debug)]
 struct OfUser {
     connections: usize,
+    /// When the HTTP API heard of the user last.
+    called_ms: Option<u64>,
     rates: Arc<Mutex<Rates>>,
 }
 
@@ -46,7 +65,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The users that are connected: no more than there are connections.
+impl OfUser {
+    fn new(limits: &Limits, now_ms: u64) -> Self {
+        let rates = Rates::new(limits.user_requests_per_s, limits.user_bytes_per_s, now_ms);
+        Self { connections: 0, called_ms: None, rates: Arc::new(Mutex::new(rates)) }
+    }
+
+    fn is_of_use(&self, now_ms: u64) -> bool {
+        self.connections > 0 || self.called_ms.is_some_and(|called_ms| now_ms < called_ms + FORGET_MS)
+    }
+}
+
+/// The users that are connected, or called the HTTP API of late: no more than there are connections, and [`CALLERS_MAX`].
 #[derive(Debug, Default)]
 pub struct Users {
     users: Mutex<HashMap<UserId, OfUser>>,
@@ -59,10 +89,7 @@ impl Users {
     /// The user has as many as a user may have.
     pub fn connect(self: &Arc<Self>, user: &UserId, limits: &Limits, now_ms: u64) -> Result<Visitor, Over> {
         let mut users = lock(&self.users);
-        let of_user = users.entry(user.clone()).or_insert_with(|| {
-            let rates = Rates::new(limits.user_requests_per_s, limits.user_bytes_per_s, now_ms);
-            OfUser { connections: 0, rates: Arc::new(Mutex::new(rates)) }
-        });
+        let of_user = users.entry(user.clone()).or_insert_with(|| OfUser::new(limits, now_ms));
         if of_user.connections >= limits.user_connections_max {
             return Err(Over {
                 setting: "user_connections_max",
@@ -80,6 +107,33 @@ impl Users {
             of_user: of_user.rates.clone(),
             connection: Mutex::new(connection),
         })
+    }
+
+    /// Takes a call of the HTTP API, of so many bytes, by a user; what the user's connections ask for counts with it.
+    ///
+    /// # Errors
+    /// The user asks for too much, or very many others have called within two seconds. Nothing is counted then.
+    pub fn call(&self, user: &UserId, limits: &Limits, now_ms: u64, bytes: u64) -> Result<(), Over> {
+        let mut users = lock(&self.users);
+        if !users.contains_key(user) && users.len() >= CALLERS_MAX {
+            users.retain(|_, of_user| of_user.is_of_use(now_ms));
+            let callers = users.values().filter(|of_user| of_user.connections == 0).count();
+            if callers >= CALLERS_MAX {
+                let (setting, max) = ("user_requests_per_s", CALLERS_MAX as u64);
+                return Err(Over { setting, max, of: "users without a connection", retry_after_ms: FORGET_MS });
+            }
+        }
+        let of_user = users.entry(user.clone()).or_insert_with(|| OfUser::new(limits, now_ms));
+        of_user.called_ms = Some(now_ms);
+        let rates = of_user.rates.clone();
+        drop(users);
+        let mut rates = lock(&rates);
+        if let Some(longest) = rates.over_of_user(limits, now_ms, bytes) {
+            return Err(longest);
+        }
+        rates.requests.spend(1);
+        rates.bytes.spend(bytes);
+        Ok(())
     }
 
     /// How many users there are.
@@ -122,22 +176,10 @@ impl Visitor {
                 "bytes a second of this connection",
                 connection.bytes.wait_ms(now_ms, bytes),
             ),
-            over(
-                "user_requests_per_s",
-                limits.user_requests_per_s,
-                "requests a second of this user",
-                user.requests.wait_ms(now_ms, 1),
-            ),
-            over(
-                "user_bytes_per_s",
-                limits.user_bytes_per_s,
-                "bytes a second of this user",
-                user.bytes.wait_ms(now_ms, bytes),
-            ),
         ];
-        if let Some(longest) = waits.into_iter().max_by_key(|over| over.retry_after_ms)
-            && longest.retry_after_ms > 0
-        {
+        let all =
+            waits.into_iter().filter(|over| over.retry_after_ms > 0).chain(user.over_of_user(limits, now_ms, bytes));
+        if let Some(longest) = all.max_by_key(|over| over.retry_after_ms) {
             return Err(longest);
         }
         for rates in [&mut connection, &mut user] {
@@ -161,7 +203,7 @@ impl Drop for Visitor {
         let mut users = lock(&self.users.users);
         if let Some(of_user) = users.get_mut(&self.user) {
             of_user.connections -= 1;
-            if of_user.connections == 0 {
+            if of_user.connections == 0 && of_user.called_ms.is_none() {
                 users.remove(&self.user);
             }
         }

@@ -40,6 +40,37 @@ fn the_connections_of_a_user_share_the_users_rates() {
 }
 
 #[test]
+fn calls_of_a_user_count_with_what_the_connections_ask_for() {
+    let limits = limits(|l| l.user_requests_per_s = 2);
+    let users = Arc::new(Users::default());
+    let ann = users.connect(&user("ann"), &limits, 0).unwrap();
+    assert_eq!((ann.ask(0, 1), users.call(&user("ann"), &limits, 0, 1)), (Ok(()), Ok(())));
+    let over = users.call(&user("ann"), &limits, 0, 1).unwrap_err();
+    assert_eq!((over.setting, over.retry_after_ms), ("user_requests_per_s", 500));
+    assert_eq!(ann.ask(0, 1).unwrap_err().setting, "user_requests_per_s");
+    assert_eq!(users.call(&user("bob"), &limits, 0, 1), Ok(()));
+    // Without a connection a user is remembered for as long as it matters.
+    drop(ann);
+    assert!(users.call(&user("ann"), &limits, 0, 1).is_err());
+    assert_eq!(users.call(&user("ann"), &limits, 500, 1), Ok(()));
+}
+
+#[test]
+fn callers_without_a_connection_are_forgotten_and_no_more_than_so_many_are_remembered() {
+    let limits = limits(|_| ());
+    let users = Arc::new(Users::default());
+    let there = users.connect(&user("ann"), &limits, 0).unwrap();
+    for n in 0..CALLERS_MAX {
+        assert_eq!(users.call(&user(&n.to_string()), &limits, 0, 1), Ok(()));
+    }
+    assert_eq!(users.call(&user("bob"), &limits, 1_999, 1).unwrap_err().retry_after_ms, FORGET_MS);
+    assert_eq!(users.call(&user("ann"), &limits, 1_999, 1), Ok(()));
+    assert_eq!(users.call(&user("bob"), &limits, 2_000, 1), Ok(()));
+    assert_eq!(users.len(), 2);
+    drop(there);
+}
+
+#[test]
 fn what_is_refused_is_not_counted() {
     let limits = limits(|l| (l.connection_requests_per_s, l.user_requests_per_s) = (1, 2));
     let users = Arc::new(Users::default());

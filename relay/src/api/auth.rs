@@ -7,9 +7,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use causeway_protocol::{Code, UserId, limits};
 
-use super::Api;
 use super::extract::one_header;
 use super::problem::Problem;
+use super::{Api, BODY_BYTES_MAX};
 
 /// The header that names the user to act as.
 const CAUSEWAY_USER: &str = "causeway-user";
@@ -36,8 +36,22 @@ impl FromRequestParts<Arc<Api>> for Caller {
         let token = bearer_token(&parts.headers)?;
         let refused = |(code, detail)| Problem::of(code, detail);
         let bearer = tokens.bearer(api.core.clock.now().wall_ms, token).map_err(refused)?;
+        if !bearer.is_service {
+            count(api, &bearer.grant.user, &parts.headers)?;
+        }
         acting(bearer.grant.user, bearer.is_service, named)
     }
+}
+
+/// A user's calls count with what the user's sessions ask for. Back ends are the operator's own: they are trusted.
+fn count(api: &Api, user: &UserId, headers: &HeaderMap) -> Result<(), Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let (core, bytes) = (&api.core, length.unwrap_or(0).min(BODY_BYTES_MAX as u64));
+    core.visitors.call(user, &core.config.limits, core.clock.now().mono_ms, bytes).map_err(|over| {
+        core.metrics.limited(over.setting);
+        let seconds = u32::try_from(over.retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+        Problem::of(Code::Busy, over.to_string()).retry_after(seconds)
+    })
 }
 
 /// A user acts as oneself; a back end as whom it names.

@@ -90,3 +90,28 @@ async fn a_relay_that_stops_answers_what_it_has_taken_and_lets_go_of_the_rest() 
     let answer = call.await.unwrap();
     assert_eq!((answer.status, answer.text("durability")), (201, "stored".into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_a_user_are_limited_as_the_sessions_are_and_those_of_a_back_end_are_not() {
+    let site = Site::start_with("user_requests_per_s = 1").await;
+    let ann = bearing(&site.api(), &site.mint("ann", &[]));
+    let room = format!("/v1/rooms/{}/messages", "0".repeat(32));
+    // A second's worth at once, and one more each second: one of many is too many, however slow the machine.
+    let over = async {
+        loop {
+            let answer = ann.get(&room).await;
+            if answer.status != 404 {
+                return answer;
+            }
+        }
+    };
+    let over = crate::system::in_time("a call too many", over).await;
+    let words = over.problem(429, "Busy")["detail"].to_string();
+    assert!(words.contains("`user_requests_per_s`"), "{words}");
+    assert_eq!(over.header("retry-after"), Some("1"));
+    let service = bearing(&site.api(), &site.mint("shop", &["--service"])).with("Causeway-User", "ann");
+    for _ in 0..20 {
+        service.get(&room).await.problem(404, "UnknownRoom");
+    }
+    site.stop().await;
+}
