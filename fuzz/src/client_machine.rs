@@ -160,6 +160,7 @@ impl Run {
                 let no = RequestNo(u64::from(u.arbitrary::<u8>()?) % (self.last_no + 1));
                 self.machine.discard(now, no);
             }
+            29 if u.arbitrary()? => self.machine.mark_unread(now, *one(u, &self.forge.rooms)?),
             29 => self.machine.mark_read(now, *one(u, &self.forge.rooms)?),
             30 => {
                 self.machine.set_token("token".to_owned());
@@ -296,6 +297,7 @@ impl Run {
                 profile: Some(wire::Profile { topic: "topic".into(), writers: u.arbitrary()?, ..Default::default() }),
                 pins: vec![self.forge.id(u)?.to_wire()],
                 knocks: if u.arbitrary()? { vec!["ann".into()] } else { Vec::new() },
+                flag: self.forge.flag(u)?,
             }),
             3 => Event::CaughtUp(wire::CaughtUp { room, vector: Some(self.forge.vector(u, &held, own())?) }),
             _ => {

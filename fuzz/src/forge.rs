@@ -82,6 +82,12 @@ impl Forge {
         })
     }
 
+    pub fn flag(&self, u: Input<'_, '_>) -> Result<Option<wire::UnreadFlag>> {
+        let id = if u.ratio(1, 16)? { None } else { Some(self.id(u)?.to_wire()) };
+        let flag = wire::UnreadFlag { id, unread: u.arbitrary()? };
+        Ok(if u.arbitrary()? { Some(flag) } else { None })
+    }
+
     pub fn ids(&self, u: Input<'_, '_>) -> Result<Vec<wire::RequestId>> {
         let (count, first) = (count(u)?, self.id(u)?);
         let id = |n: usize| RequestId { stamp: Stamp(first.stamp.0.wrapping_add((n as u64) << 16)), ..first }.to_wire();

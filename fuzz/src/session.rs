@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arbitrary::{Result, Unstructured};
-use causeway_protocol::{Code, Dot, FrameDecoder, Message, RoomId, SiteId, UserId, Vector, limits, wire};
+use causeway_protocol::{Code, Dot, FrameDecoder, Marker, Message, RoomId, SiteId, UserId, Vector, limits, wire};
 use causeway_replica::io::{Input, Now, SessionId};
 use causeway_replica::session::{
     Admission, Grant, ServerSession, SessionConfig, SessionInput, SessionLimits, SessionOutput, Tokens,
@@ -111,9 +111,9 @@ impl Run {
                         self.site.step(Input::Submit(submission));
                     }
                 }
-                SessionOutput::MarkRead(shard, user, room, vector) => {
+                SessionOutput::MarkRead(shard, user, room, marker) => {
                     if shard == SHARD {
-                        self.site.step(Input::MarkRead(user, room, vector));
+                        self.site.step(Input::MarkRead(user, room, marker));
                     }
                 }
                 SessionOutput::Datagram(room) => {
@@ -140,7 +140,7 @@ impl Run {
                     let room = one(u, &self.forge.rooms)?.to_wire();
                     let vector = self.forge.vector(u, &held, own)?;
                     let told = Vector::from_wire(&vector).unwrap_or_default();
-                    let summary = *one(u, &[0, told.summary_fingerprint(&Vector::new()), 7])?;
+                    let summary = *one(u, &[0, Marker::default().fingerprint(&told), 7])?;
                     cursors.push(wire::RoomCursor { room, vector: Some(vector), summary });
                 }
                 let user = one(u, &self.forge.users)?.to_string();
@@ -168,7 +168,7 @@ impl Run {
             14 => {
                 let room = one(u, &self.forge.rooms)?.to_wire();
                 let vector = Some(self.forge.vector(u, &held, own)?);
-                self.frame(Frame::MarkRead(wire::MarkRead { room, vector }));
+                self.frame(Frame::MarkRead(wire::MarkRead { room, vector, flag: self.forge.flag(u)? }));
             }
             15 => {
                 let (room, origin) = (*one(u, &self.forge.rooms)?, self.forge.origin(u, own)?);

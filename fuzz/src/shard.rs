@@ -3,7 +3,7 @@
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
-use causeway_protocol::{Hash16, Message, Origin, SiteId, Vector, wire, wire::shard_frame::Frame};
+use causeway_protocol::{Hash16, Marker, Message, Origin, SiteId, UnreadFlag, Vector, wire, wire::shard_frame::Frame};
 use causeway_replica::io::{Input, SessionId, Submission};
 use causeway_replica::key::Key;
 use causeway_replica::view::{Cf, View};
@@ -53,7 +53,9 @@ impl Run {
             22 => self.frame(u, Self::marks)?,
             23 => {
                 let vector = Vector::from_wire(&self.vector(u)?).unwrap_or_default();
-                Input::MarkRead(one(u, &self.forge.users)?.clone(), *one(u, &self.forge.rooms)?, vector)
+                let marker =
+                    Marker { read: vector, flag: UnreadFlag { id: self.forge.id(u)?, unread: u.arbitrary()? } };
+                Input::MarkRead(one(u, &self.forge.users)?.clone(), *one(u, &self.forge.rooms)?, marker)
             }
             24..27 => {
                 self.site.sync();
@@ -297,7 +299,7 @@ impl Run {
         let mut marks = Vec::new();
         for _ in 0..u.int_in_range(1..=4)? {
             let (room, user) = (one(u, &self.forge.rooms)?.to_wire(), one(u, &self.forge.users)?.to_string());
-            marks.push(wire::ReadMark { room, user, vector: Some(self.vector(u)?) });
+            marks.push(wire::ReadMark { room, user, vector: Some(self.vector(u)?), flag: self.forge.flag(u)? });
         }
         Ok(Frame::ReadMarks(wire::ReadMarks { marks }))
     }

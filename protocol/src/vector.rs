@@ -87,14 +87,6 @@ impl Vector {
         hash16("causeway/vector", &[&bytes])
     }
 
-    /// Of a summary that holds all up to here, made with this read marker: the first 8 bytes of a hash of both, big-endian;
-    /// never 0. For telling whether somebody holds the same one.
-    pub fn summary_fingerprint(&self, marker: &Self) -> u64 {
-        let hash = hash16("causeway/summary", &[&self.hash(), &marker.hash()]);
-        let (first, _) = hash.split_first_chunk().expect("a hash has 16 bytes");
-        u64::from_be_bytes(*first).max(1)
-    }
-
     /// The wire form, sorted.
     pub fn to_wire(&self) -> wire::Vector {
         wire::Vector { entries: self.iter().map(Dot::to_wire).collect() }

@@ -85,7 +85,7 @@ impl Weight for Note {
     fn weight_bytes(&self) -> usize {
         let text = match &self.0 {
             SessionInput::Refused { detail, .. } | SessionInput::GoAway(_, detail) => detail.len(),
-            SessionInput::Marked { marker, .. } => marker.len() * size_of::<Dot>(),
+            SessionInput::Marked { marker, .. } => marker.read.len() * size_of::<Dot>(),
             _ => 0,
         };
         ENTRY_BYTES + text

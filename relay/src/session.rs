@@ -397,8 +397,8 @@ impl Driver {
                     self.shards.insert(shard);
                     self.input(shard, Input::Submit(submission)).await;
                 }
-                SessionOutput::MarkRead(shard, user, room, vector) => {
-                    self.input(shard, Input::MarkRead(user, room, vector)).await;
+                SessionOutput::MarkRead(shard, user, room, marker) => {
+                    self.input(shard, Input::MarkRead(user, room, marker)).await;
                 }
                 SessionOutput::Bind(user) => {
                     if let Err(over) = self.bind(user) {

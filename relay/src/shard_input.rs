@@ -53,7 +53,7 @@ fn weight(input: &ThreadInput) -> u32 {
         ThreadInput::Shard(_, Input::Submit(submission)) => {
             submission.request.len() + submission.body.as_ref().map_or(0, bytes::Bytes::len)
         }
-        ThreadInput::Shard(_, Input::MarkRead(_, _, vector)) => vector.len() * ENTRY_BYTES,
+        ThreadInput::Shard(_, Input::MarkRead(_, _, marker)) => marker.read.len() * ENTRY_BYTES,
         _ => 0,
     };
     // Below 2^32, for it is at most the number of permits.

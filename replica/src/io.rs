@@ -1,7 +1,9 @@
 //! What goes into a shard replica and what comes out of it.
 
 use bytes::Bytes;
-use causeway_protocol::{Code, DeviceId, Dot, Origin, RequestId, RoomId, ShardId, SiteId, UserId, Vector, wire};
+use causeway_protocol::{
+    Code, DeviceId, Dot, Marker, Origin, RequestId, RoomId, ShardId, SiteId, UserId, Vector, wire,
+};
 
 use crate::view::Batch;
 
@@ -79,8 +81,8 @@ pub enum Input {
     Accepting(bool),
     /// An operator says that this copy is the newest there is.
     ForceReady,
-    /// A user's read marker.
-    MarkRead(UserId, RoomId, Vector),
+    /// A user's marker of a room.
+    MarkRead(UserId, RoomId, Marker),
     /// Time has passed: see `Shard::next_timer`.
     Tick,
 }
@@ -155,14 +157,14 @@ pub enum Output {
         /// The user.
         user: UserId,
     },
-    /// A user's read marker of a room has moved, here or at another site: for the user's sessions. Not synced.
+    /// A user's marker of a room has moved, here or at another site: for the user's sessions. Not synced.
     Marked {
         /// The room.
         room: RoomId,
         /// The user.
         user: UserId,
         /// Where it is now.
-        marker: Vector,
+        marker: Marker,
     },
     /// The durable vector grew: publish it to readers *before* the `Deliver`s that follow it.
     DurableVector(Vector),

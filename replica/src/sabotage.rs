@@ -20,6 +20,8 @@ pub enum Sabotage {
     ForgetHiding,
     /// Nobody asks whether a user may do what a request wants.
     TrustAnybody,
+    /// Of the flags by which a user marks a room unread, the last to come holds, whenever it was said.
+    LastFlagToCome,
 }
 
 /// The tag that `TagElementsWithDots` uses.

@@ -42,6 +42,9 @@ impl World {
             Output::Invitations { user } => self.tell_user(id, &user, &SessionInput::Invitations),
             Output::Marked { room, user, marker } => {
                 self.coverage.hit("marker moved");
+                if marker.flag.is_set() {
+                    self.coverage.hit(if marker.flag.unread { "marked unread" } else { "marked unread no longer" });
+                }
                 self.tell_user(id, &user, &SessionInput::Marked { room, marker })
             }
             Output::DurableVector(vector) => self.publish(id, shard, vector),

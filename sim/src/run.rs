@@ -176,6 +176,12 @@ impl World {
                 Err(violation) => return Some(violation.detail),
             }
         }
+        if self.keeps_flags()
+            && let Some(wrong) =
+                self.sites.iter().find_map(|site| self.checks.marks.unsettled(site.id, site.disk.visible()))
+        {
+            return Some(wrong);
+        }
         for (number, client) in self.clients.iter().enumerate() {
             let Some(machine) = &client.machine else { return Some(format!("client {number} is down")) };
             if let Some((room, id)) = machine.outbox().first() {
@@ -207,6 +213,19 @@ impl World {
         None
     }
 
+    /// Whether no fault of the run makes a site forget a flag, refuse one or lose it on the way: they are not synced, and not
+    /// in the log.
+    fn keeps_flags(&self) -> bool {
+        let faults = &self.plan.faults;
+        let forgets = faults.crash || faults.fsync || faults.disk_loss || faults.old_copy;
+        !forgets && !self.flags_are_refused() && !self.plan.datagram_links
+    }
+
+    /// Whether a site may hold its clock for wrong, and take no flag.
+    fn flags_are_refused(&self) -> bool {
+        self.plan.faults.skew || self.plan.faults.jumps
+    }
+
     /// What is wrong with a client's list of rooms.
     fn list_of(&self, number: usize) -> Result<Option<String>, Violation> {
         let client = &self.clients[number];
@@ -226,7 +245,11 @@ impl World {
         if let Some(wrong) = list::wrong_invitations(machine.invitations(), self.workload.rooms(), &reader)? {
             return Ok(Some(wrong));
         }
-        list::wrong(&machine.rooms(self.clients[number].read_clock(self.queue.now())), &self.rooms_of(number), &reader)
+        let views = machine.rooms(self.clients[number].read_clock(self.queue.now()));
+        if let Some(wrong) = list::wrong_flag(&views, &reader).filter(|_| !self.flags_are_refused()) {
+            return Ok(Some(wrong));
+        }
+        list::wrong(&views, &self.rooms_of(number), &reader)
     }
 
     /// The rooms of which the client's user is a member, by the first site's rows.
@@ -252,6 +275,10 @@ impl World {
         };
         let clocks: Vec<u64> = self.sites.iter().map(clock).collect();
         convergence::same_rows(&stores)?;
+        stores.iter().try_for_each(|(site, view)| self.checks.marks.are_not_invented(*site, view))?;
+        if self.keeps_flags() {
+            self.coverage.add("flags compared between sites", self.checks.marks.count());
+        }
         // Their ops are the same by now, so one site's speak for all.
         let users = (0..self.plan.users).filter_map(|user| UserId::new(&format!("user-{user}")).ok());
         let own: Vec<RoomId> = users.map(|user| RoomId::of_user(&user)).collect();

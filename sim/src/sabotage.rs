@@ -30,13 +30,15 @@ pub enum Break {
     TrustAnybody,
     /// Nobody asks for the erasure of a user in the rooms.
     ForgetErasures,
+    /// Of the flags by which a user marks a room unread, the last to come holds, whenever it was said.
+    LastFlagToCome,
     /// Sessions are not told that what they were told counts otherwise now.
     DropRecounts,
 }
 
 impl Break {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Break); 13] = [
+    pub const ALL: [(&'static str, Break); 14] = [
         ("ack-before-sync", Break::AckBeforeSync),
         ("leak-unsynced-rows", Break::LeakUnsyncedRows),
         ("reuse-incarnation", Break::ReuseIncarnation),
@@ -49,6 +51,7 @@ impl Break {
         ("forget-hiding", Break::ForgetHiding),
         ("trust-anybody", Break::TrustAnybody),
         ("forget-erasures", Break::ForgetErasures),
+        ("last-flag-to-come", Break::LastFlagToCome),
         ("drop-recounts", Break::DropRecounts),
     ];
 }

@@ -146,8 +146,9 @@ impl World {
             SessionOutput::Submit(shard, submission) => return self.submit_to_shard(site, shard, submission),
             // Typing and presence are not simulated: losing them breaks no promise.
             SessionOutput::Limited(_) | SessionOutput::Datagram(_) => {}
-            SessionOutput::MarkRead(shard, user, room, vector) => {
-                self.tell_shard(site, shard, Input::MarkRead(user, room, vector));
+            SessionOutput::MarkRead(shard, user, room, marker) => {
+                self.checks.marks.said(&user, room, &marker);
+                self.tell_shard(site, shard, Input::MarkRead(user, room, marker));
             }
             SessionOutput::Bind(user) => _ = process.users.entry(user).or_default().insert(session),
             SessionOutput::Subscribe(room) => _ = process.listeners.entry(room).or_default().insert(session),

@@ -227,6 +227,7 @@ impl World {
             Break::KeepLateBodies => Some(Sabotage::KeepLateBodies),
             Break::ForgetHiding => Some(Sabotage::ForgetHiding),
             Break::TrustAnybody => Some(Sabotage::TrustAnybody),
+            Break::LastFlagToCome => Some(Sabotage::LastFlagToCome),
             _ => None,
         }
     }

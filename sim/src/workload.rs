@@ -90,13 +90,7 @@ impl World {
                 let set = if self.workload.rng.percent(50) { Wish::SetName(name) } else { Wish::SetProfile(topic) };
                 self.wish(number, room, set)
             }
-            (30..36, _) => {
-                let at = self.clients[number].read_clock(self.now());
-                if let Some(machine) = self.clients[number].machine.as_mut() {
-                    machine.mark_read(at, room);
-                }
-                Ok(())
-            }
+            (30..36, _) => self.mark(number, room),
             (36..39, _) => self.read_history(number, room),
             (39, _) if self.workload.rng.percent(ERASE_PERCENT) => self.erase(number, room),
             (39..42, _) => self.create_direct(number),
@@ -112,6 +106,28 @@ impl World {
             true => self.wish(number, room, Wish::Erase),
             false => self.wish(number, RoomId::of_user(&user), Wish::Erase),
         }
+    }
+
+    /// Marks a room as read or unread; now and then the user's other devices do so at the same time, so that they disagree.
+    fn mark(&mut self, number: usize, room: RoomId) -> Step {
+        let user = self.clients[number].user.clone();
+        let all = self.workload.rng.percent(40);
+        for device in 0..self.clients.len() {
+            if device != number && !(all && self.clients[device].user == user) {
+                continue;
+            }
+            let unread = self.workload.rng.percent(50);
+            let at = self.clients[device].read_clock(self.queue.now());
+            match self.clients[device].machine.as_mut() {
+                Some(machine) if unread => machine.mark_unread(at, room),
+                Some(machine) => machine.mark_read(at, room),
+                None => {}
+            }
+            if device != number {
+                self.drain(device)?;
+            }
+        }
+        Ok(())
     }
 
     fn create_room(&mut self, number: usize) -> Step {

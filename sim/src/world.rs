@@ -10,6 +10,7 @@ use causeway_replica::io::{SessionId, Ticket};
 use crate::checkers::Violation;
 use crate::checkers::convergence::Buckets;
 use crate::checkers::cursors::Chains;
+use crate::checkers::marks::Marks;
 use crate::checkers::ops::Ops;
 use crate::checkers::sends::Sends;
 use crate::checkers::truncation::Truncation;
@@ -151,6 +152,8 @@ pub struct Checks {
     pub sends: Sends,
     /// Deliveries.
     pub chains: Chains,
+    /// Flags by which users mark rooms unread.
+    pub marks: Marks,
 }
 
 /// Streams of chance, one a concern.

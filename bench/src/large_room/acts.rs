@@ -96,7 +96,7 @@ pub const fn acts<R: Rows>() -> [Act<R>; 17] {
             name: "read marker",
             act: |room, n| {
                 let (durable, _) = room.vectors(0);
-                room.step(Input::MarkRead(user(room.size.members / 4 + n), room.room, durable));
+                room.step(Input::MarkRead(user(room.size.members / 4 + n), room.room, durable.into()));
                 room.commit();
             },
         },

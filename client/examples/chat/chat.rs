@@ -120,7 +120,7 @@ impl Chat {
     fn read_and_ask(&mut self, questions: &Questions) {
         let Some(open) = self.open else { return };
         let Some(view) = self.list.iter().find(|view| view.room == open) else { return };
-        if view.unread > 0 {
+        if view.unread > 0 && !view.marked_unread {
             self.client.mark_read(open);
         }
         let user = self.user.clone();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use causeway_client::{Handle, ProfileChange, RoomId, SendError, UnknownRole, UserId};
+use causeway_client::{Client, Handle, ProfileChange, RoomId, SendError, UnknownRole, UserId};
 
 use crate::chat::Chat;
 
-const HELP: &str = "commands: /new NAME, /with USER, /join ROOM, /knock ROOM, /accept, /decline, /leave, /erase, /name NAME, /topic TEXT, /keep SECONDS; /re, /edit, /gone, /+, /-, /pin, \
+const HELP: &str = "commands: /new NAME, /with USER, /join ROOM, /knock ROOM, /accept, /decline, /leave, /erase, /name NAME, /topic TEXT, /keep SECONDS,
+                    /unread, /read; /re, /edit, /gone, /+, /-, /pin, \
                     /unpin with a message's number; /invite, /no, /role, /kick, /ban, /unban with a user";
 
 fn words(e: SendError) -> String {
@@ -64,6 +65,12 @@ impl Chat {
             _ => {}
         }
         let room = self.open.ok_or("no room is open: /new lunch makes one")?;
+        if matches!(name, "unread" | "read") {
+            // It stays so, for this user's other devices too, until it is read on purpose.
+            let mark = if name == "read" { Client::mark_read } else { Client::mark_unread };
+            mark(&self.client, room);
+            return Ok(());
+        }
         let sent = match name {
             "leave" => self.client.leave(room).map_err(words)?,
             "erase" => self.client.erase(room).map_err(words)?,

@@ -43,6 +43,7 @@ impl Chat {
 
     fn list_line(&self, view: &RoomView, width: usize) -> Line<'static> {
         let count = match (view.unread, view.mentions) {
+            (0, _) if view.marked_unread => " •".to_owned(),
             (0, _) => String::new(),
             (unread, 0) => format!(" {unread}"),
             (unread, _) => format!(" @{unread}"),
@@ -54,7 +55,7 @@ impl Chat {
         let name = format!("{:room_left$.room_left$}", name);
         let name = match Some(view.room) == self.open {
             true => name.reversed(),
-            false if view.unread > 0 => name.bold(),
+            false if view.unread > 0 || view.marked_unread => name.bold(),
             false => Span::raw(name),
         };
         let name = if view.served { name } else { name.dim() };

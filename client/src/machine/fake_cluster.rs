@@ -75,7 +75,7 @@ pub(super) struct Cluster {
     pub(super) changes: Vec<Change>,
     pub(super) dials: Vec<(u64, SiteIndex)>,
     /// Read markers that arrived at sites.
-    pub(super) marks: usize,
+    pub(super) marks: Vec<wire::MarkRead>,
     /// Datagrams that the machine sent, and when, ms.
     pub(super) datagrams: Vec<(u64, LinkId, wire::ClientDatagram)>,
     /// Others' typing as the application saw it begin and end, and when, ms.
@@ -137,7 +137,7 @@ impl Cluster {
             moves: Vec::new(),
             changes: Vec::new(),
             dials: Vec::new(),
-            marks: 0,
+            marks: Vec::new(),
             datagrams: Vec::new(),
             typing: Vec::new(),
             invitations: 0,

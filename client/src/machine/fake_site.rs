@@ -150,7 +150,7 @@ impl Cluster {
             Frame::Ping(ping) => self.control(site, link, Answer::Pong(wire::Pong { token: ping.token, clock_ms })),
             Frame::Submit(submit) if !self.sites[site].stuck => self.submitted(site, link, submit),
             Frame::Submit(_) => {}
-            Frame::MarkRead(_) => self.marks += 1,
+            Frame::MarkRead(mark) => self.marks.push(mark),
             Frame::Renew(renew) => self.sites[site].tokens.push(renew.token),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use causeway_protocol::{Bytes, Dot, RequestId, Role, RoomId, Stamp, Vector, limits, preview, wire};
+use causeway_protocol::{
+    Bytes, Dot, Marker, RequestId, Role, RoomId, Stamp, UnreadFlag, Vector, limits, preview, wire,
+};
 use prost::Message;
 use wire::request::Kind;
 
@@ -48,6 +50,8 @@ pub struct RoomView {
     pub mentions: u64,
     /// What the user has read, as the home site told and this client added.
     pub read: Vector,
+    /// Whether the user has marked it unread, and not read it since: to be shown among the unread rooms whatever the counts.
+    pub marked_unread: bool,
 }
 
 /// A message as a list of rooms shows it: with its author's last edit.
@@ -129,7 +133,7 @@ pub(super) struct Listed {
     /// What is known here: the last summary and the events that followed.
     held: Vector,
     /// What the user has read; `None` until the site has told.
-    marker: Option<Vector>,
+    marker: Option<Marker>,
     last: Option<Preview>,
     /// Through which acceptance the newest message came, where it came as an event.
     last_dot: Option<Dot>,
@@ -180,7 +184,7 @@ impl Listed {
         (self.by, self.asked) = (by, false);
     }
 
-    pub(super) fn summarise(&mut self, summary: &wire::RoomSummary, upto: Vector, marker: Vector) {
+    pub(super) fn summarise(&mut self, summary: &wire::RoomSummary, upto: Vector, told: Marker) {
         self.made = Stamp(summary.made);
         self.name.told(summary.name.clone(), summary.named.as_ref());
         if let Some(profile) = &summary.profile {
@@ -204,13 +208,32 @@ impl Listed {
         self.early = self.early.filter(|early| Some(*early) > place(&self.last));
         self.held.clone_from(&upto);
         self.upto = upto;
-        self.marker = Some(marker);
+        // What was marked here, or told by a site that is gone, and is newer, stays.
+        let flag = self.flag().max(told.flag);
+        self.marker = Some(Marker { flag, ..told });
     }
 
     /// For a hello: of the summary that what is here amounts to. 0, so that a site tells anew, where a question was not
     /// answered.
     pub(super) fn fingerprint(&self) -> u64 {
-        self.marker.as_ref().filter(|_| !self.asked).map_or(0, |marker| self.held.summary_fingerprint(marker))
+        self.marker.as_ref().filter(|_| !self.asked).map_or(0, |marker| marker.fingerprint(&self.held))
+    }
+
+    /// The flag by which the room is marked unread, as far as it is known here.
+    pub(super) fn flag(&self) -> UnreadFlag {
+        self.marker.as_ref().map(|marker| marker.flag).unwrap_or_default()
+    }
+
+    /// Whether reading the room has to take the flag away.
+    pub(super) fn may_be_marked_unread(&self) -> bool {
+        self.marker.as_ref().is_none_or(|marker| marker.flag.unread)
+    }
+
+    /// The user marks the room unread, or no longer.
+    pub(super) fn set_flag(&mut self, flag: UnreadFlag) {
+        if let Some(marker) = &mut self.marker {
+            marker.flag = flag;
+        }
     }
 
     /// The user has read all of this. Where the counts hold messages that are still on their way here, the site tells
@@ -219,7 +242,7 @@ impl Listed {
         if let Some(marker) = &mut self.marker
             && vector.covers_all(&self.upto)
         {
-            marker.join(vector);
+            marker.read.join(vector);
             (self.unread, self.mentions) = (0, 0);
         }
     }
@@ -253,7 +276,7 @@ impl Listed {
                     self.last_dot = Some(dot);
                     may_be_wrong = self.early >= Some(id);
                 }
-                let is_read = self.marker.as_ref().is_none_or(|marker| marker.covers(&dot));
+                let is_read = self.marker.as_ref().is_none_or(|marker| marker.read.covers(&dot));
                 if by != me && !is_read && !self.upto.covers(&dot) && self.unread < limits::UNREAD_MAX {
                     self.unread += 1;
                     self.mentions += u64::from(message.mentions.iter().any(|name| name == me));
@@ -333,7 +356,8 @@ impl Listed {
             last,
             unread: self.unread,
             mentions: self.mentions,
-            read: self.marker.clone().unwrap_or_default(),
+            read: self.marker.as_ref().map(|marker| marker.read.clone()).unwrap_or_default(),
+            marked_unread: self.flag().unread,
         }
     }
 }

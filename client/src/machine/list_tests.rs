@@ -27,7 +27,7 @@ fn listed(seq: u64, last: u64) -> Listed {
     let mut listed = Listed::opened(LinkId(1), &opened("lunch", 1));
     let preview = wire::Preview { id: Some(id(last).to_wire()), user: "bob".to_owned(), ..Default::default() };
     let summary = wire::RoomSummary { made: 1, last: Some(preview), unread: 1, mentions: 0, ..Default::default() };
-    listed.summarise(&summary, upto(seq), Vector::new());
+    listed.summarise(&summary, upto(seq), Vector::new().into());
     listed
 }
 
@@ -119,7 +119,7 @@ fn who_asks_to_be_let_in_is_the_sites_to_tell_after_what_may_change_it() {
     assert!(note(&mut room, 6, 11, "bob", Kind::Knock(wire::Knock {}), ""));
     assert!(!note(&mut room, 7, 12, "bob", Kind::Join(wire::Join {}), ""), "nobody asked");
     let told = wire::RoomSummary { knocks: vec![bob()], ..Default::default() };
-    room.summarise(&told, upto(7), Vector::new());
+    room.summarise(&told, upto(7), Vector::new().into());
     assert_eq!(view(&room).knocks, ["bob"]);
     let answers = [
         ("bob", Kind::Join(wire::Join {})),
@@ -162,9 +162,9 @@ fn a_message_whose_edit_or_redaction_came_first_is_the_sites_to_tell() {
         assert!(!note(&mut room, 6, 14, "bob", message(&[]), "nothing is early"));
         assert!(!note(&mut room, 7, 23, "bob", change.clone(), "early"));
         assert!(!note(&mut room, 8, 13, "bob", message(&[]), "not the newest"));
-        room.summarise(&of(14), upto(8), Vector::new());
+        room.summarise(&of(14), upto(8), Vector::new().into());
         assert!(note(&mut room, 9, 20, "bob", message(&[]), "changed before it came"));
-        room.summarise(&of(20), upto(9), Vector::new());
+        room.summarise(&of(20), upto(9), Vector::new().into());
         assert!(!note(&mut room, 10, 30, "bob", message(&[]), "the site has told"));
         assert!(!note(&mut room, 11, 31, "bob", change.clone(), "late"));
         assert!(!note(&mut room, 12, 32, "bob", message(&[]), "nothing is early"));
@@ -184,23 +184,23 @@ fn what_another_site_does_not_know_yet_stays() {
     room.opened_again(LinkId(2), &opened("lunch", 1));
     let older = wire::Preview { id: Some(id(20).to_wire()), ..Default::default() };
     let summary = wire::RoomSummary { last: Some(older), ..Default::default() };
-    room.summarise(&summary, upto(5), Vector::new());
+    room.summarise(&summary, upto(5), Vector::new().into());
     assert_eq!(shown(&room), (id(30), Bytes::from_static(b"of a dead site")));
     assert_eq!((view(&room).name, view(&room).served), ("supper".to_owned(), false));
     // It knows it, and has it hidden.
-    room.summarise(&summary, upto(6), Vector::new());
+    room.summarise(&summary, upto(6), Vector::new().into());
     assert_eq!(shown(&room).0, id(20));
 }
 
 #[test]
 fn a_hello_says_which_summary_the_list_amounts_to() {
     let mut room = listed(5, 10);
-    let of = |seq: u64| upto(seq).summary_fingerprint(&Vector::new());
+    let of = |seq: u64| Marker::from(Vector::new()).fingerprint(&upto(seq));
     assert_eq!(room.fingerprint(), of(5));
     note(&mut room, 6, 30, "bob", message(&[]), "of a dead site");
     assert_eq!(room.fingerprint(), of(6));
     // A site that lacks it tells of less, whatever the cursor covers.
-    room.summarise(&wire::RoomSummary::default(), upto(5), Vector::new());
+    room.summarise(&wire::RoomSummary::default(), upto(5), Vector::new().into());
     assert_eq!(room.fingerprint(), of(5));
     // Who has asked and been told nothing holds none.
     assert!(room.asks());
@@ -210,15 +210,31 @@ fn a_hello_says_which_summary_the_list_amounts_to() {
 }
 
 #[test]
+fn of_two_flags_the_later_one_stays_whichever_is_told_last() {
+    let flag = |n: u64, unread: bool| UnreadFlag { id: id(n), unread };
+    let told = |flag: UnreadFlag| Marker { read: Vector::new(), flag };
+    let mut room = listed(5, 10);
+    assert!(!view(&room).marked_unread && room.flag() == UnreadFlag::default());
+    room.summarise(&wire::RoomSummary::default(), upto(5), told(flag(7, true)));
+    assert!(view(&room).marked_unread);
+    assert_eq!(room.fingerprint(), told(flag(7, true)).fingerprint(&upto(5)));
+    assert_ne!(room.fingerprint(), Marker::default().fingerprint(&upto(5)), "a hello tells of it");
+    room.summarise(&wire::RoomSummary::default(), upto(6), told(flag(6, false)));
+    assert!(view(&room).marked_unread, "another site does not know it yet");
+    room.summarise(&wire::RoomSummary::default(), upto(6), told(flag(8, false)));
+    assert!(!view(&room).marked_unread && !room.may_be_marked_unread());
+}
+
+#[test]
 fn a_site_is_asked_once_and_not_before_it_has_told() {
     let mut room = Listed::opened(LinkId(1), &opened("lunch", 1));
     assert!(!room.asks());
     assert_eq!(room.fingerprint(), 0);
-    room.summarise(&wire::RoomSummary::default(), upto(5), upto(3));
-    assert_eq!(room.fingerprint(), upto(5).summary_fingerprint(&upto(3)));
+    room.summarise(&wire::RoomSummary::default(), upto(5), upto(3).into());
+    assert_eq!(room.fingerprint(), Marker::from(upto(3)).fingerprint(&upto(5)));
     assert!(room.is_unsure_of(&dot(6)) && !room.is_unsure_of(&dot(5)));
     assert!(room.asks() && !room.asks());
-    room.summarise(&wire::RoomSummary::default(), upto(5), upto(3));
+    room.summarise(&wire::RoomSummary::default(), upto(5), upto(3).into());
     assert!(room.asks());
 }
 
@@ -237,9 +253,9 @@ fn each_field_of_the_profile_is_the_highest_ids() {
         let profile = wire::Profile { topic: topic.into(), topic_by, open: true, writers: 2, ..Default::default() };
         wire::RoomSummary { profile: Some(profile), ..Default::default() }
     };
-    room.summarise(&told("", None), upto(5), Vector::new());
+    room.summarise(&told("", None), upto(5), Vector::new().into());
     assert_eq!((view(&room).topic.as_str(), view(&room).open), ("later", true));
-    room.summarise(&told("latest", Some(31)), upto(8), Vector::new());
+    room.summarise(&told("latest", Some(31)), upto(8), Vector::new().into());
     assert_eq!(view(&room).topic, "latest");
     assert_eq!(view(&room).writers, Some(Role::Moderator), "nobody set it later");
 }

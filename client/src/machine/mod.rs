@@ -31,6 +31,7 @@ mod jitter;
 mod links;
 mod list;
 mod live;
+mod marking;
 mod receiving;
 mod requests;
 mod rooms;
@@ -312,9 +313,14 @@ impl Machine {
         self.take_token(token);
     }
 
-    /// Everything delivered of this room so far has been read by the user.
+    /// Everything delivered of this room so far has been read by the user: it is not marked unread any more.
     pub fn mark_read(&mut self, now: Now, room: RoomId) {
-        self.mark(now, room);
+        self.read(now, room);
+    }
+
+    /// The user marks the room unread: at all the user's devices, until it is read on one of them.
+    pub fn mark_unread(&mut self, now: Now, room: RoomId) {
+        self.unread(now, room);
     }
 
     /// The application is done with a delivery (and, of this origin, with all before it).

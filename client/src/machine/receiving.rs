@@ -1,6 +1,6 @@
 //! What comes on the stream of events: each request once, cursors that never go back.
 
-use causeway_protocol::{DecodeError, Dot, RequestId, RoomId, Vector, limits, wire};
+use causeway_protocol::{DecodeError, Dot, Marker, RequestId, RoomId, UnreadFlag, Vector, limits, wire};
 use prost::Message;
 
 use super::Machine;
@@ -66,9 +66,19 @@ impl Machine {
             Frame::Summary(summary) => {
                 let room = RoomId::from_wire(&summary.room)?;
                 let upto = Vector::from_wire_opt(summary.upto.as_ref())?;
-                let marker = Vector::from_wire_opt(summary.marker.as_ref())?;
-                let Some(listed) = &mut self.rooms.entry(room).listed else { return Ok(()) };
-                listed.summarise(&summary, upto, marker);
+                let read = Vector::from_wire_opt(summary.marker.as_ref())?;
+                let flag = UnreadFlag::from_wire_opt(summary.flag.as_ref())?;
+                let entry = self.rooms.entry(room);
+                let Some(listed) = &mut entry.listed else { return Ok(()) };
+                // What was marked before the first summary came is in none.
+                let own = entry.mark.as_ref().map(|mark| mark.marker.flag).unwrap_or_default();
+                listed.summarise(&summary, upto, Marker { read, flag: flag.max(own) });
+                let known = listed.flag();
+                if known > flag {
+                    // The site has lost it, or has not heard of it: nobody else may be left to tell it.
+                    let tell = wire::MarkRead { room: room.to_wire(), vector: None, flag: known.to_wire() };
+                    self.put(link, wire::client_frame::Frame::MarkRead(tell));
+                }
                 (room, Covers::Nothing, Item::Summarised)
             }
             Frame::RoomClosed(closed) => {
@@ -130,7 +140,7 @@ impl Machine {
                 }
             };
             if (past.is_some() || is_wrong) && listed.asks() {
-                let ask = wire::MarkRead { room: room.to_wire(), vector: None };
+                let ask = wire::MarkRead { room: room.to_wire(), vector: None, flag: None };
                 self.put(link, wire::client_frame::Frame::MarkRead(ask));
             }
         }

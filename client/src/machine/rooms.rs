@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use causeway_protocol::{RequestId, RoomId, Stamp, Vector, wire};
+use causeway_protocol::{Marker, RequestId, RoomId, Stamp, Vector, wire};
 use prost::Message;
 
 use super::config::Limits;
@@ -16,9 +16,12 @@ const HELLO_CURSOR_BYTES_MAX: usize = 768 << 10;
 
 const _: () = assert!(HELLO_CURSOR_BYTES_MAX < causeway_protocol::limits::FRAME_BYTES_MAX * 7 / 8);
 
-/// A read marker to be sent.
+/// A marker to be sent.
+#[derive(Default)]
 pub(super) struct Mark {
-    pub(super) vector: Vector,
+    pub(super) marker: Marker,
+    /// A site found its flag's stamp ahead of its clock, and it got another one.
+    pub(super) reminted: bool,
     pub(super) at_ms: u64,
     pub(super) sent: bool,
 }

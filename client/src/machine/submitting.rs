@@ -152,7 +152,7 @@ impl Machine {
 
     /// An id later than everything minted here and than `floor`, the room's last stamp. A room whose stamps run ahead
     /// (somebody's clock was wrong) does not drag other rooms along.
-    fn mint(&mut self, now: Now, floor: Stamp) -> RequestId {
+    pub(super) fn mint(&mut self, now: Now, floor: Stamp) -> RequestId {
         let clock_ms = self.clock_ms(now);
         let mut stamp = Stamp::from_ms(clock_ms).max(floor.next());
         if self.minted.ms() <= clock_ms + FLOOR_AHEAD_MAX_MS {
@@ -321,7 +321,11 @@ impl Machine {
         if of_the_site && link.leaving == Leaving::No {
             link.leaving = Leaving::Refusing;
         }
-        let no = refused.id.as_ref().and_then(|id| self.requests.no_of(RequestId::from_wire(id)));
+        let id = refused.id.as_ref().map(RequestId::from_wire);
+        if let Some(id) = id.filter(|_| code == Some(Code::StampAhead)) {
+            self.flag_refused(now, id);
+        }
+        let no = id.and_then(|id| self.requests.no_of(id));
         if let Some(no) = no {
             if let Some(entry) = self.requests.get_mut(no) {
                 entry.not_there(link_id);
@@ -444,31 +448,6 @@ impl Machine {
             self.outputs.push_back(Output::Persist(Change::Added(saved)));
             self.outputs.push_back(Output::Progress { no, id, progress: Progress::Reminted { old } });
         }
-    }
-
-    // ---- read markers
-
-    pub(super) fn mark(&mut self, now: Now, room: RoomId) {
-        let entry = self.rooms.entry(room);
-        let vector = entry.cursor.clone();
-        if let Some(listed) = &mut entry.listed {
-            listed.read(&vector);
-        }
-        entry.mark = Some(super::rooms::Mark { vector, at_ms: now.mono_ms, sent: false });
-        self.send_mark(room);
-    }
-
-    pub(super) fn send_mark(&mut self, room: RoomId) {
-        let Some(home) = self.home.filter(|home| self.links.get(home).is_some_and(super::links::Link::is_live)) else {
-            return;
-        };
-        let Some(mark) = &mut self.rooms.entry(room).mark else { return };
-        mark.sent = true;
-        if mark.vector.is_empty() {
-            return;
-        }
-        let frame = wire::MarkRead { room: room.to_wire(), vector: Some(mark.vector.to_wire()) };
-        self.put(home, wire::client_frame::Frame::MarkRead(frame));
     }
 }
 

@@ -61,7 +61,7 @@ impl Client {
         Ok(self.history(room, None, Direction::Backward, 1).await?.unread)
     }
 
-    /// The user has read everything of a room that was handed out so far.
+    /// The user has read everything of a room that was handed out so far; it is marked unread no longer.
     ///
     /// # Example
     /// ```
@@ -75,6 +75,29 @@ impl Client {
     /// ```
     pub fn mark_read(&self, room: RoomId) {
         self.inner.shared.state().machine.mark_read(self.inner.shared.clock.now(), room);
+        self.inner.shared.driver.wake();
+    }
+
+    /// Marks a room unread, whatever has been read of it, for the user to come back to: [`RoomView::marked_unread`] says so on
+    /// all the user's devices until [`Client::mark_read`] on one of them. No message counts as unread by it, and nobody else
+    /// is told. Where two devices disagree, who said it last is right.
+    ///
+    /// # Example
+    /// ```
+    /// # causeway_tests::example(async |site| {
+    /// # let (ann, room) = site.ann_in_a_room().await?;
+    /// let (phone, desk) = (site.connect("ann").await?, site.connect("ann").await?);
+    /// # for device in [&phone, &desk] { causeway_tests::until(device, || !device.rooms().is_empty()).await?; }
+    /// phone.mark_unread(room);
+    /// # causeway_tests::until(&desk, || desk.rooms()[0].marked_unread).await?;
+    /// assert!(desk.rooms()[0].marked_unread);
+    /// desk.mark_read(room);
+    /// # causeway_tests::until(&phone, || !phone.rooms()[0].marked_unread).await?;
+    /// assert!(!phone.rooms()[0].marked_unread);
+    /// # Ok(()) });
+    /// ```
+    pub fn mark_unread(&self, room: RoomId) {
+        self.inner.shared.state().machine.mark_unread(self.inner.shared.clock.now(), room);
         self.inner.shared.driver.wake();
     }
 

@@ -142,7 +142,9 @@ impl Attacker {
             2 => {
                 let room =
                     if self.rooms.is_empty() { RoomId([2; 16]) } else { self.rooms[rng.below(self.rooms.len())] };
-                Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: Some(vector(rng)) })
+                let flag = wire::UnreadFlag { id: Some(id(rng, device).to_wire()), unread: rng.chance(0.5) };
+                let flag = rng.chance(0.5).then_some(flag);
+                Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: Some(vector(rng)), flag })
             }
             3 => Frame::Renew(wire::Renew { token: "x".repeat(rng.below(100)) }),
             4 => {

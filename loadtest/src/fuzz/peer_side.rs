@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use causeway_protocol::{
-    Bytes, FrameDecoder, Hash16, Origin, ShardId, hash16, version, wire, wire::peer_datagram::Datagram,
+    Bytes, DeviceId, FrameDecoder, Hash16, Origin, ShardId, hash16, version, wire, wire::peer_datagram::Datagram,
     wire::peer_frame::Frame as Peer, wire::shard_frame::Frame,
 };
 use quinn::{Connection, RecvStream, SendStream};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Counts;
 use super::connect::{Dialler, STEP_MAX, leave};
-use super::hostile::{Chain, count, op, origin, rooms_of, vector};
+use super::hostile::{Chain, count, id, op, origin, rooms_of, vector};
 use super::mutate::{datagram, frame_of, mutated, noise};
 use crate::rng::Rng;
 
@@ -229,6 +229,10 @@ impl Attacker {
             room: if rng.chance(0.9) { rooms[rng.below(rooms.len())].to_wire() } else { Bytes::new() },
             user: "mallory".into(),
             vector: Some(vector(rng)),
+            flag: rng.chance(0.5).then(|| wire::UnreadFlag {
+                id: rng.chance(0.9).then(|| id(rng, DeviceId(1)).to_wire()),
+                unread: rng.chance(0.5),
+            }),
         };
         wire::ReadMarks { marks: (0..rng.below(8)).map(|_| mark(rng)).collect() }
     }

@@ -47,6 +47,10 @@ fn id() -> wire::RequestId {
     wire::RequestId { stamp: 0x0102_0304_0506_0708, device: 0x1112_1314_1516_1718 }
 }
 
+fn flag() -> wire::UnreadFlag {
+    wire::UnreadFlag { id: Some(id()), unread: true }
+}
+
 fn vector() -> wire::Vector {
     wire::Vector { entries: vec![dot(), wire::Dot { origin: Some(wire::Origin { site: 2, ..origin() }), seq: 1 }] }
 }
@@ -74,6 +78,7 @@ fn ids(out: &mut Vec<Sample>) {
     samples!(out, Origin: origin());
     samples!(out, Dot: dot());
     samples!(out, RequestId: id());
+    samples!(out, UnreadFlag: flag());
     samples!(out, Vector: vector());
 }
 
@@ -181,7 +186,7 @@ fn client(out: &mut Vec<Sample>) {
     let submit = wire::Submit { request: TEXT, body: Some(bytes("body")), nonce: 0x0102_0304_0506_0708 };
     let ping = wire::Ping { token: 300 };
     let renew = wire::Renew { token: "header.claims.signature".into() };
-    let mark = wire::MarkRead { room: ROOM, vector: Some(vector()) };
+    let mark = wire::MarkRead { room: ROOM, vector: Some(vector()), flag: Some(flag()) };
     let frame = |frame| wire::ClientFrame { frame: Some(frame) };
     samples!(out, ClientFrame:
         frame(Client::Hello(hello.clone())),
@@ -307,6 +312,7 @@ fn event(out: &mut Vec<Sample>) {
         profile: Some(profile.clone()),
         pins: vec![id()],
         knocks: vec!["bob".into(), "eve".into()],
+        flag: Some(flag()),
     };
     let unchanged = wire::RoomUnchanged { room: ROOM };
     let invitation =
@@ -383,7 +389,7 @@ fn shard_frames(out: &mut Vec<Sample>) {
     let ask = wire::SnapshotAsk { transfer: 300, after: TEXT, vector: None };
     let row = wire::Row { family: 2, key: TEXT, value: bytes("value") };
     let page = wire::SnapshotPage { transfer: 300, vector: Some(vector()), rows: vec![row.clone()], done: true };
-    let mark = wire::ReadMark { room: ROOM, user: "ann".into(), vector: Some(vector()) };
+    let mark = wire::ReadMark { room: ROOM, user: "ann".into(), vector: Some(vector()), flag: Some(flag()) };
     let marks = wire::ReadMarks { marks: vec![mark.clone()] };
     let frame = |frame| wire::ShardFrame { shard: 255, frame: Some(frame) };
     samples!(out, ShardFrame:
@@ -486,6 +492,6 @@ fn record(out: &mut Vec<Sample>) {
     samples!(out, OriginRow: wire::OriginRow { seq: 300, chain: HASH });
     samples!(out, Merge: merge);
     samples!(out, BucketRow: wire::BucketRow { touch: HASH, hash: HASH });
-    samples!(out, ReadRow: wire::ReadRow { vector: Some(vector()) });
+    samples!(out, ReadRow: wire::ReadRow { vector: Some(vector()), flag: Some(flag()) });
     samples!(out, IdentityRow: wire::IdentityRow { cluster: HASH, site: 1, node: 300, shard_count: 256, format: 1 });
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use causeway_protocol::{
-    DeviceId, Dot, Message, Origin, RequestId, RoomId, ShardId, SiteId, Stamp, UserId, Vector, wire,
+    DeviceId, Dot, Marker, Message, Origin, RequestId, RoomId, ShardId, SiteId, Stamp, UserId, Vector, wire,
     wire::request::Kind,
 };
 
@@ -176,8 +176,13 @@ impl Fixture {
     }
 
     pub fn mark(&mut self, room: RoomId, name: &str, vector: &Vector) {
+        self.put_marker(room, name, &Marker::from(vector.clone()));
+    }
+
+    pub fn put_marker(&mut self, room: RoomId, name: &str, marker: &Marker) {
         let mut batch = Batch::default();
-        put(&mut batch, &Key::Read(room, user(name)), &wire::ReadRow { vector: Some(vector.to_wire()) });
+        let row = wire::ReadRow { vector: Some(marker.read.to_wire()), flag: marker.flag.to_wire() };
+        put(&mut batch, &Key::Read(room, user(name)), &row);
         self.view.apply(&batch);
     }
 

@@ -38,7 +38,7 @@ pub fn history(
         }
     };
     let mut page = page(view, &durable, &room, request)?;
-    page.unread = unread::count(view, &durable, &room, user, &unread::marker(view, &room, user)?)?.messages;
+    page.unread = unread::count(view, &durable, &room, user, &unread::marker(view, &room, user)?.read)?.messages;
     Ok(page)
 }
 

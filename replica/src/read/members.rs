@@ -72,7 +72,7 @@ pub fn readers(
     }
     let mut markers = Vec::with_capacity(found.members.len());
     for (member, _) in found.members {
-        let marker = unread::marker(view, &room, &member)?;
+        let marker = unread::marker(view, &room, &member)?.read;
         markers.push((member, marker));
     }
     let rows = Rows::of(view, &durable, &room);

@@ -120,7 +120,8 @@ pub fn is_durable(
 ) -> Result<bool, ViewError> {
     let Some(id) = id.map(RequestId::from_wire) else { return Ok(false) };
     let row: Option<wire::RequestRow> = get(view, &Key::Request(*room, id))?;
-    row.map_or(Ok(false), |row| covered(&row, durable))
+    // What hides an acceptance may be further from durable than the acceptance itself, and than the one that shows.
+    row.map_or(Ok(false), |row| covered(&Rows::of(view, durable, room).readable(row)?, durable))
 }
 
 /// The acceptances of a request that show, durable or not. Who passed one that a revocation hides has not been shown it.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use causeway_protocol::{RequestId, RoomId, UserId, Vector, preview, wire, wire::request::Kind};
+use causeway_protocol::{Marker, RequestId, RoomId, UserId, Vector, preview, wire, wire::request::Kind};
 
 use super::rows::{Rows, covered_dot, decode, head};
 use super::{rooms, unread};
@@ -19,8 +19,8 @@ const LAST_EDITS_MAX: usize = 16;
 pub struct Standing {
     /// What of the room is durable.
     pub upto: Vector,
-    /// What the user has read.
-    pub marker: Vector,
+    /// What the user has read, and marked unread.
+    pub marker: Marker,
     /// The highest place of a message, whether or not it shows.
     highest: Option<RequestId>,
 }
@@ -28,7 +28,7 @@ pub struct Standing {
 impl Standing {
     /// Whether a client that has all of a room up to a cursor, and a summary of this fingerprint, lacks nothing.
     pub fn is_held(&self, cursor: &Vector, summary: u64) -> bool {
-        cursor.covers_all(&self.upto) && self.upto.summary_fingerprint(&self.marker) == summary
+        cursor.covers_all(&self.upto) && self.marker.fingerprint(&self.upto) == summary
     }
 }
 
@@ -47,12 +47,12 @@ pub fn summary(
     user: &UserId,
     standing: &Standing,
 ) -> Result<wire::RoomSummary, ViewError> {
-    let unread = unread::count(view, durable, room, user, &standing.marker)?;
+    let unread = unread::count(view, durable, room, user, &standing.marker.read)?;
     let face = rooms::room_face(view, durable, room)?;
     Ok(wire::RoomSummary {
         room: room.to_wire(),
         upto: Some(standing.upto.to_wire()),
-        marker: Some(standing.marker.to_wire()),
+        marker: Some(standing.marker.read.to_wire()),
         made: rooms::made(view, durable, room)?.0,
         last: last(view, durable, room, standing.highest)?,
         unread: unread.messages,
@@ -62,6 +62,7 @@ pub fn summary(
         profile: Some(face.profile),
         pins: rooms::pins(view, durable, room)?.into_iter().map(RequestId::to_wire).collect(),
         knocks: rooms::knocks(view, durable, room)?,
+        flag: standing.marker.flag.to_wire(),
     })
 }
 

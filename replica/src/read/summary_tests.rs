@@ -1,6 +1,8 @@
 //! What a list of rooms is told, and who has read what.
 
-use causeway_protocol::{Code, Dot, RequestId, Role, RoomId, Stamp, Vector, wire, wire::request::Kind};
+use causeway_protocol::{
+    Code, DeviceId, Dot, Marker, RequestId, Role, RoomId, Stamp, UnreadFlag, Vector, wire, wire::request::Kind,
+};
 
 use crate::read::fixture::{Fixture, SHARDS, user};
 use crate::read::{members, readers, standing, summary};
@@ -68,7 +70,7 @@ fn a_room_is_unchanged_for_whom_has_all_of_it_and_its_summary() {
     site.sync();
     let unchanged = |site: &Fixture, cursor: &Vector, upto: &Vector, marker: &Vector| {
         let standing = standing(&site.view, &site.durable_of(room), &room, &user("ann")).unwrap();
-        standing.is_held(cursor, upto.summary_fingerprint(marker))
+        standing.is_held(cursor, Marker::from(marker.clone()).fingerprint(upto))
     };
     let (all, none) = (site.durable_of(room), Vector::new());
     assert!(unchanged(&site, &all, &all, &none));
@@ -87,6 +89,14 @@ fn a_room_is_unchanged_for_whom_has_all_of_it_and_its_summary() {
     site.mark(room, "ann", &all);
     assert!(!unchanged(&site, &all, &all, &none));
     assert!(unchanged(&site, &all, &all, &all));
+    let flag = UnreadFlag { id: RequestId { stamp: Stamp(7), device: DeviceId(1) }, unread: false };
+    let marker = Marker { read: all.clone(), flag };
+    site.put_marker(room, "ann", &marker);
+    assert!(!unchanged(&site, &all, &all, &all), "somebody has said something, be it that it is not marked");
+    let standing = standing(&site.view, &all, &room, &user("ann")).unwrap();
+    assert!(standing.is_held(&all, marker.fingerprint(&all)));
+    let told = summary(&site.view, &all, &room, &user("ann"), &standing).unwrap();
+    assert_eq!(told.flag, flag.to_wire());
 }
 
 fn page(site: &Fixture, room: RoomId, name: &str, after: &str, limit: u32) -> wire::MembersPage {

@@ -1,6 +1,6 @@
 //! How far users have read: what is unread, and who has read what.
 
-use causeway_protocol::{RoomId, UserId, Vector, limits, wire};
+use causeway_protocol::{Marker, RoomId, UnreadFlag, UserId, Vector, limits, wire};
 
 use super::merge::{Merge, OpAt};
 use super::rows::{Rows, broken, covered, decode, get, shows};
@@ -51,11 +51,12 @@ pub fn count(
     Ok(unread)
 }
 
-/// What a user has read of a room.
-pub fn marker(view: &dyn View, room: &RoomId, user: &UserId) -> Result<Vector, ViewError> {
-    let row: Option<wire::ReadRow> = get(view, &Key::Read(*room, user.clone()))?;
-    let vector = row.and_then(|row| row.vector);
-    Vector::from_wire_opt(vector.as_ref()).map_err(|e| broken(Cf::Read, e))
+/// What a user has read of a room, and whether the user has marked it unread.
+pub fn marker(view: &dyn View, room: &RoomId, user: &UserId) -> Result<Marker, ViewError> {
+    let row: wire::ReadRow = get(view, &Key::Read(*room, user.clone()))?.unwrap_or_default();
+    let read = Vector::from_wire_opt(row.vector.as_ref()).map_err(|e| broken(Cf::Read, e))?;
+    let flag = UnreadFlag::from_wire_opt(row.flag.as_ref()).map_err(|e| broken(Cf::Read, e))?;
+    Ok(Marker { read, flag })
 }
 
 fn message(row: &wire::RequestRow) -> Result<Option<wire::Message>, ViewError> {

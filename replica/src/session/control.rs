@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use causeway_protocol::{
-    Code, DecodeError, DeviceId, Message, RequestId, RoomId, UserId, Vector, limits, version,
+    Code, DecodeError, DeviceId, Marker, Message, RequestId, RoomId, UnreadFlag, UserId, Vector, limits, version,
     wire::{self, client_frame::Frame},
 };
 
@@ -29,7 +29,7 @@ impl ServerSession {
                 out.push(frames::control(wire::server_frame::Frame::Pong(pong)));
                 Ok(())
             }
-            (Some(Frame::MarkRead(mark)), _) => self.mark_read(&mark, out),
+            (Some(Frame::MarkRead(mark)), _) => self.mark_read(now, &mark, out),
             (Some(Frame::Renew(renew)), _) => self.renew(now, &renew.token),
             (None, _) => Err(broken("a frame of no kind that this version knows")),
         };
@@ -154,11 +154,18 @@ impl ServerSession {
         Ok(())
     }
 
-    fn mark_read(&mut self, mark: &wire::MarkRead, out: &mut Vec<SessionOutput>) -> Result<(), Refusal> {
+    fn mark_read(&mut self, now: Now, mark: &wire::MarkRead, out: &mut Vec<SessionOutput>) -> Result<(), Refusal> {
         let room = RoomId::from_wire(&mark.room).map_err(malformed)?;
-        let vector = Vector::from_wire_opt(mark.vector.as_ref()).map_err(malformed)?;
+        let read = Vector::from_wire_opt(mark.vector.as_ref()).map_err(malformed)?;
+        let flag = UnreadFlag::from_wire_opt(mark.flag.as_ref()).map_err(malformed)?;
+        if flag.id.stamp.ms() > now.wall_ms + limits::STAMP_AHEAD_MAX_MS {
+            // It would hold against all that is said from now on.
+            let detail = "mark_read.flag.id.stamp is ahead of the site's clock: follow the clock of pongs";
+            out.push(frames::refused(Some(flag.id), Code::StampAhead, detail));
+            return Ok(());
+        }
         if let (Some(rooms), Some(client)) = (&mut self.rooms, &self.client) {
-            rooms.mark_read(room, vector, &client.user, self.config.shard_count, out);
+            rooms.mark_read(room, Marker { read, flag }, &client.user, self.config.shard_count, out);
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! Hello, submits, pings, markers, and what breaks a connection.
 
-use causeway_protocol::{Code, DeviceId, Dot, Message, RequestId, RoomId, ShardId, Stamp, Vector, limits, wire};
+use causeway_protocol::{
+    Code, DeviceId, Dot, Message, RequestId, RoomId, ShardId, Stamp, UnreadFlag, Vector, limits, wire,
+};
 use wire::{client_frame::Frame, server_frame::Frame as Answer};
 
-use super::test_host::{Host, config};
+use super::test_host::{Host, WALL_MS, config};
 use super::*;
 use crate::read::fixture::{Fixture, NONCE, SHARDS, origin, user};
 
@@ -239,13 +241,13 @@ fn read_markers_pass_for_rooms_that_the_user_sees() {
     let mut host = Host::new(site, "ann");
     let vector = host.site.durable_of(room);
     let mark = |room: RoomId, vector: &Vector| {
-        Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: Some(vector.to_wire()) })
+        Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: Some(vector.to_wire()), flag: None })
     };
     let marks = |host: &Host| -> Vec<(RoomId, Vector)> {
         let mark = |output: &SessionOutput| match output {
-            SessionOutput::MarkRead(shard, name, room, vector) => {
+            SessionOutput::MarkRead(shard, name, room, marker) => {
                 assert_eq!((*shard, name), (room.shard(SHARDS), &user("ann")));
-                Some((*room, vector.clone()))
+                Some((*room, marker.read.clone()))
             }
             _ => None,
         };
@@ -261,8 +263,35 @@ fn read_markers_pass_for_rooms_that_the_user_sees() {
     host.frame(mark(room, &vector));
     host.frame(mark(RoomId([3; 16]), &vector));
     assert_eq!(marks(&host).len(), 2);
-    host.frame(Frame::MarkRead(wire::MarkRead { room: Bytes::from_static(b"short"), vector: None }));
+    host.frame(Frame::MarkRead(wire::MarkRead { room: Bytes::from_static(b"short"), vector: None, flag: None }));
     host.control.clear();
+    host.events.clear();
+    host.others.retain(|output| matches!(output, SessionOutput::Close(..)));
+    assert_eq!(closed_with(&mut host), Code::ProtocolError);
+}
+
+#[test]
+fn a_flag_ahead_of_the_sites_clock_is_refused_by_its_id() {
+    let mut site = Fixture::default();
+    let room = site.room("ann");
+    let mut host = Host::new(site, "ann");
+    host.say_hello(&[]);
+    host.read_all();
+    host.control.clear();
+    let flag = |ms: u64| UnreadFlag { id: own_id(Stamp::from_ms(ms).0), unread: true };
+    let mark =
+        |flag: UnreadFlag| Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: None, flag: flag.to_wire() });
+    let last = WALL_MS + limits::STAMP_AHEAD_MAX_MS;
+    host.frame(mark(flag(last + 1)));
+    let Some(Answer::Refused(refused)) = host.control.pop() else { panic!("no refusal") };
+    assert_eq!((refused.id, refused.code), (Some(flag(last + 1).id.to_wire()), Code::StampAhead.number()));
+    assert!(refused.detail.contains("mark_read.flag.id.stamp"), "{}", refused.detail);
+    let passed = |output: &SessionOutput| matches!(output, SessionOutput::MarkRead(..));
+    assert!(!host.others.iter().any(passed));
+    host.frame(mark(flag(last)));
+    assert!(host.control.is_empty() && host.others.iter().any(passed));
+    let nameless = wire::UnreadFlag { id: None, unread: true };
+    host.frame(Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: None, flag: Some(nameless) }));
     host.events.clear();
     host.others.retain(|output| matches!(output, SessionOutput::Close(..)));
     assert_eq!(closed_with(&mut host), Code::ProtocolError);
@@ -317,11 +346,15 @@ fn read_markers_that_wait_for_the_list_of_rooms_are_bounded() {
         (0..entries).map(|i| causeway_protocol::Dot { origin: origin(i), seq: 1 }).collect()
     };
     for n in 0..100 {
-        host.frame(Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: Some(large(n).to_wire()) }));
+        host.frame(Frame::MarkRead(wire::MarkRead {
+            room: room.to_wire(),
+            vector: Some(large(n).to_wire()),
+            flag: None,
+        }));
     }
     host.read_all();
     let kept = host.others.iter().find_map(|output| match output {
-        SessionOutput::MarkRead(_, _, _, vector) => Some(vector.len()),
+        SessionOutput::MarkRead(_, _, _, marker) => Some(marker.read.len()),
         _ => None,
     });
     assert_eq!(kept, Some(64 * limits::VECTOR_ENTRIES_MAX));

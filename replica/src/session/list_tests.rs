@@ -1,6 +1,6 @@
 //! When a session tells how a room stands.
 
-use causeway_protocol::{Dot, Vector, wire};
+use causeway_protocol::{DeviceId, Dot, Marker, Stamp, UnreadFlag, Vector, wire};
 use wire::client_frame::Frame;
 use wire::event_frame::Frame as Event;
 
@@ -29,13 +29,13 @@ fn summaries(host: &Host) -> Vec<(u64, u64)> {
 }
 
 fn mark(host: &mut Host, room: RoomId, vector: &Vector) {
-    host.frame(Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: Some(vector.to_wire()) }));
+    host.frame(Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: Some(vector.to_wire()), flag: None }));
 }
 
 /// The shard has taken a marker.
 fn marked(host: &mut Host, room: RoomId, marker: &Vector) {
     host.site.mark(room, "ann", marker);
-    host.handle(SessionInput::Marked { room, marker: marker.clone() });
+    host.handle(SessionInput::Marked { room, marker: Marker::from(marker.clone()) });
     host.read_all();
 }
 
@@ -66,17 +66,17 @@ fn what_has_not_changed_is_said_in_one_word_and_goes_on_live() {
         host.frame(Frame::Hello(hello));
         host.read_all();
     };
-    hello(&mut host, all.summary_fingerprint(&Vector::new()));
+    hello(&mut host, Marker::from(Vector::new()).fingerprint(&all));
     assert_eq!(host.story(), ["unchanged"]);
     host.site.message(1, room, "bob");
     host.sync();
     assert_eq!(host.story(), ["unchanged", "event"]);
-    hello(&mut host, all.summary_fingerprint(&Vector::new()));
+    hello(&mut host, Marker::from(Vector::new()).fingerprint(&all));
     assert_eq!(host.story(), ["opened", "summary", "event", "caught up"]);
     let all = host.site.durable_of(room);
     let mut anew = host.hello(&[(room, all.clone())]);
     // Another marker than it holds; no summary at all.
-    for summary in [all.summary_fingerprint(&Vector::from_iter([dot])), 0] {
+    for summary in [Marker::from(Vector::from_iter([dot])).fingerprint(&all), 0] {
         host.events.clear();
         anew.cursors[0].summary = summary;
         host.frame(Frame::Hello(anew.clone()));
@@ -102,9 +102,66 @@ fn who_has_read_everything_is_told_nothing_and_everybody_else_is() {
     let mut host = ann().0;
     mark(&mut host, room, &some);
     let before = summaries(&host).len();
-    host.handle(SessionInput::Marked { room: host.subscribed.iter().copied().next().unwrap(), marker: Vector::new() });
+    let less = Vector::from_iter([Dot { origin: crate::read::fixture::origin(2), ..dot }]);
+    let room = host.subscribed.iter().copied().next().unwrap();
+    host.handle(SessionInput::Marked { room, marker: less.into() });
     host.read_all();
     assert_eq!(summaries(&host).len(), before + 1, "the marker is not the one that it said");
+}
+
+#[test]
+fn a_flag_is_told_to_every_device_but_the_one_that_set_it() {
+    let (mut host, room, dot) = ann();
+    let flag = |n: u64, unread: bool| UnreadFlag { id: RequestId { stamp: Stamp(n), device: DeviceId(1) }, unread };
+    let moved = |host: &mut Host, marker: &Marker| {
+        host.site.put_marker(room, "ann", marker);
+        host.handle(SessionInput::Marked { room, marker: marker.clone() });
+        host.read_all();
+    };
+    let said = |host: &mut Host, flag: UnreadFlag| {
+        host.frame(Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: None, flag: flag.to_wire() }));
+        host.read_all();
+    };
+    let flags = |host: &Host| -> Vec<bool> {
+        let flag = |event: &Event| match event {
+            Event::Summary(summary) => Some(summary.flag.as_ref().is_some_and(|flag| flag.unread)),
+            _ => None,
+        };
+        host.events.iter().filter_map(flag).collect()
+    };
+    said(&mut host, flag(5, true));
+    moved(&mut host, &Marker { read: Vector::new(), flag: flag(5, true) });
+    assert_eq!(flags(&host), [false], "it knows that");
+    // Another device takes it away.
+    moved(&mut host, &Marker { read: Vector::new(), flag: flag(6, false) });
+    assert_eq!(flags(&host), [false, false]);
+    // Another one reads, and says nothing of a flag: that tells of what was read alone.
+    moved(&mut host, &Marker { read: Vector::from_iter([dot]), flag: flag(6, false) });
+    assert_eq!(summaries(&host).len(), 3);
+    // An older one comes late: what was said last holds.
+    said(&mut host, flag(8, true));
+    moved(&mut host, &Marker { read: Vector::from_iter([dot]), flag: flag(7, false) });
+    assert_eq!(summaries(&host).len(), 3);
+}
+
+#[test]
+fn a_flag_tells_by_the_fingerprint_at_a_hello() {
+    let (mut host, room, _) = ann();
+    let all = host.site.durable_of(room);
+    let flag = UnreadFlag { id: RequestId { stamp: Stamp(5), device: DeviceId(1) }, unread: true };
+    let marker = Marker { read: Vector::new(), flag };
+    host.site.put_marker(room, "ann", &marker);
+    let hello = |host: &mut Host, summary: u64| {
+        host.events.clear();
+        let mut hello = host.hello(&[(room, all.clone())]);
+        hello.cursors[0].summary = summary;
+        host.frame(Frame::Hello(hello));
+        host.read_all();
+    };
+    hello(&mut host, Marker::default().fingerprint(&all));
+    assert!(host.story().contains(&"summary"), "{:?}", host.story());
+    hello(&mut host, marker.fingerprint(&all));
+    assert_eq!(host.story(), ["unchanged"]);
 }
 
 #[test]

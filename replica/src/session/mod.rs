@@ -37,7 +37,7 @@ mod in_flight;
 mod rooms;
 
 use bytes::Bytes;
-use causeway_protocol::{Code, Dot, RequestId, RoomId, ShardId, SiteId, UserId, Vector, limits, wire};
+use causeway_protocol::{Code, Dot, Marker, RequestId, RoomId, ShardId, SiteId, UserId, limits, wire};
 
 use self::in_flight::InFlight;
 use crate::io::{Now, SessionId, Submission};
@@ -144,12 +144,12 @@ pub enum SessionInput {
     },
     /// The bound user's invitations have changed (`io::Output::Invitations`).
     Invitations,
-    /// The bound user's read marker of a room has moved (`io::Output::Marked`).
+    /// The bound user's marker of a room has moved (`io::Output::Marked`).
     Marked {
         /// The room.
         room: RoomId,
         /// Where it is now.
-        marker: Vector,
+        marker: Marker,
     },
     /// A shard began to serve (`io::Output::Ready(true)`): its rooms are looked for, and read on from their
     /// cursors, since rows may have come by a merge.
@@ -198,8 +198,8 @@ pub enum SessionOutput {
     Datagram(Bytes),
     /// A request for a shard. The shard answers it, also where it is not ready.
     Submit(ShardId, Submission),
-    /// A user's read marker, for a shard.
-    MarkRead(ShardId, UserId, RoomId, Vector),
+    /// A user's marker, for a shard.
+    MarkRead(ShardId, UserId, RoomId, Marker),
     /// The session is this user's from now on: route the user's `Membership` and `Invitations` to it. Comes once.
     Bind(UserId),
     /// Queue the room's live events for this session from now on.
@@ -313,7 +313,7 @@ impl ServerSession {
             }
             SessionInput::Marked { room, marker } => {
                 if let Some(rooms) = &mut self.rooms {
-                    rooms.marked(room, &marker);
+                    rooms.marked(room, marker);
                 }
             }
             SessionInput::ShardReady(shard) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use causeway_protocol::{Dot, RoomId, ShardId, Stamp, UserId, Vector, limits, wire};
+use causeway_protocol::{Dot, Marker, RoomId, ShardId, Stamp, UserId, Vector, limits, wire};
 
 use super::{SessionConfig, SessionOutput, frames};
 use crate::read::{self, Durables};
@@ -45,7 +45,7 @@ pub struct Rooms {
     turns: VecDeque<RoomId>,
     listing: Option<Listing>,
     /// Read markers that came before the list of rooms was complete.
-    marks: BTreeMap<RoomId, Vector>,
+    marks: BTreeMap<RoomId, Marker>,
     /// Entries of all of them.
     mark_entries: usize,
     /// The client is to be told of the user's invitations, if they are not the ones that it was told of.
@@ -80,10 +80,10 @@ struct Room {
     owes_caught_up: bool,
     /// Of the summary that the client holds; 0: it holds none.
     held_summary: u64,
-    /// The read marker that this client said last: of that it need not be told.
+    /// What this client said last that was read: of that it need not be told.
     said: Option<Vector>,
-    /// The read marker.
-    marker: Vector,
+    /// The marker; its flag is the one that the client knows.
+    marker: Marker,
     /// The client is to be told how the room stands.
     owes_summary: bool,
     /// What the client's summary holds.
@@ -188,12 +188,15 @@ impl Rooms {
         self.owes_invitations = true;
     }
 
-    /// The user's read marker has moved.
-    pub fn marked(&mut self, id: RoomId, marker: &Vector) {
-        // Who said it, of all that the summary held, knows what is left: the events that are still on their way.
+    /// The user's marker has moved.
+    pub fn marked(&mut self, id: RoomId, marker: Marker) {
         let Some(room) = self.open.get_mut(&id) else { return };
-        room.marker.clone_from(marker);
-        if room.said.as_ref() != Some(marker) || !marker.covers_all(&room.upto) {
+        let is_read_anew = room.marker.read != marker.read;
+        // Who said it, of all that the summary held, knows what is left: the events that are still on their way.
+        let knows_what_is_left = room.said.as_ref() == Some(&marker.read) && marker.read.covers_all(&room.upto);
+        let knows_flag = room.marker.flag >= marker.flag;
+        room.marker.join(&marker);
+        if !knows_flag || (is_read_anew && !knows_what_is_left) {
             self.summarise(id);
         }
     }
@@ -203,7 +206,7 @@ impl Rooms {
     pub fn recount(&mut self, id: RoomId, dot: Dot, hides: bool) {
         self.no_longer_unsure(id);
         let is_shown = |room: &Room| room.cursor.covers(&dot) && !room.told.covers(&dot);
-        if self.open.get(&id).is_some_and(|room| hides || room.marker.covers(&dot) || is_shown(room)) {
+        if self.open.get(&id).is_some_and(|room| hides || room.marker.read.covers(&dot) || is_shown(room)) {
             self.summarise(id);
         }
     }
@@ -232,20 +235,23 @@ impl Rooms {
     pub fn mark_read(
         &mut self,
         room: RoomId,
-        vector: Vector,
+        marker: Marker,
         user: &UserId,
         shard_count: u16,
         out: &mut Vec<SessionOutput>,
     ) {
-        if vector.is_empty() {
+        if marker.is_empty() {
             self.summarise(room);
         } else if let Some(open) = self.open.get_mut(&room) {
-            open.said = Some(vector.clone()).filter(|said| said.len() <= SAID_ENTRIES_MAX);
-            out.push(SessionOutput::MarkRead(room.shard(shard_count), user.clone(), room, vector));
+            if !marker.read.is_empty() {
+                open.said = Some(marker.read.clone()).filter(|said| said.len() <= SAID_ENTRIES_MAX);
+            }
+            open.marker.flag = open.marker.flag.max(marker.flag);
+            out.push(SessionOutput::MarkRead(room.shard(shard_count), user.clone(), room, marker));
         } else if self.listing.is_some() && self.mark_entries <= MARK_ENTRIES_MAX {
             // Counted as if none were there twice: it is a bound.
-            self.mark_entries += 1 + vector.len();
-            self.marks.entry(room).or_default().join(&vector);
+            self.mark_entries += 1 + marker.read.len();
+            self.marks.entry(room).or_default().join(&marker);
         }
     }
 
@@ -262,7 +268,7 @@ impl Rooms {
             owes_caught_up: true,
             held_summary: summary,
             said: None,
-            marker: Vector::new(),
+            marker: Marker::default(),
             owes_summary: false,
             upto: Vector::new(),
             told: Vector::new(),
@@ -344,8 +350,8 @@ impl Rooms {
             self.open(room, out);
         }
         self.mark_entries = 0;
-        for (room, vector) in std::mem::take(&mut self.marks) {
-            self.mark_read(room, vector, site.user, shard_count, out);
+        for (room, marker) in std::mem::take(&mut self.marks) {
+            self.mark_read(room, marker, site.user, shard_count, out);
         }
         Ok(())
     }
@@ -429,7 +435,10 @@ impl Room {
     /// The client holds a summary of this.
     fn is_told(&mut self, standing: read::Standing) {
         self.told.clone_from(&standing.upto);
-        (self.upto, self.marker) = (standing.upto, standing.marker);
+        self.upto = standing.upto;
+        // It may have said a newer flag, which is on its way to the shard.
+        let flag = standing.marker.flag.max(self.marker.flag);
+        self.marker = Marker { read: standing.marker.read, flag };
     }
 
     fn skip_to_newest(

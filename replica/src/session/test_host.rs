@@ -9,6 +9,9 @@ use wire::event_frame::Frame as Event;
 use super::*;
 use crate::read::fixture::{Effect, Fixture, NONCE, SHARDS, user};
 
+/// The site's clock.
+pub const WALL_MS: u64 = 1_234;
+
 pub const BYTES: usize = 1 << 20;
 
 pub fn config() -> SessionConfig {
@@ -66,7 +69,7 @@ impl Host {
 
     pub fn handle(&mut self, input: SessionInput) {
         let mut out = Vec::new();
-        self.session.handle(Now { mono_ms: 5, wall_ms: 1_234 }, input, &mut out);
+        self.session.handle(Now { mono_ms: 5, wall_ms: WALL_MS }, input, &mut out);
         self.carry_out(out);
     }
 

@@ -1,7 +1,10 @@
-//! Read markers (D10): vectors joined by maximum, coalesced, replicated as state, never in the log.
+//! Markers (D10): what users have read and which rooms they marked unread, joined by maximum, coalesced, replicated as
+//! state, never in the log.
 
 use bytes::Bytes;
-use causeway_protocol::{Message, RoomId, UserId, Vector, limits, wire, wire::shard_frame::Frame};
+use causeway_protocol::{
+    DecodeError, Marker, Message, RoomId, UnreadFlag, UserId, Vector, limits, wire, wire::shard_frame::Frame,
+};
 
 use super::tx::Tx;
 use super::{Shard, timers};
@@ -9,11 +12,15 @@ use crate::io::Output;
 use crate::key::Key;
 use crate::view::ViewError;
 
-/// Markers that wait to be sent in one shard; beyond it the oldest room's go unsent until read again.
+/// Markers that wait to be sent in one shard; beyond it they are sent when every site is there.
 const MARKS_DUE_MAX: usize = 4_096;
-/// Markers of which a site that is down was not told, in one shard; beyond it such a site hears of further ones when they
+/// Markers of which a site was not told, in one shard; beyond it such a site hears of further ones when they
 /// move again.
 const MARKS_MISSED_MAX: usize = 65_536;
+/// A link that broke may have lost what was sent on it for so long, ms: longer than any takes to notice it.
+const MARKS_RECENT_MS: u64 = 12_000;
+/// Of that, markers of one shard.
+const MARKS_RECENT_MAX: usize = 4_096;
 /// Markers in one frame.
 const FRAME_MARKS_MAX: usize = 512;
 
@@ -23,43 +30,64 @@ impl Shard {
         tx: &mut Tx<'_>,
         user: UserId,
         room: RoomId,
-        vector: Vector,
+        said: Marker,
     ) -> Result<(), ViewError> {
-        // Nobody has read what no site has announced.
-        let capped = vector.meet(&self.durable);
-        if self.join_mark(tx, &user, room, &capped)? && self.marks_due.len() < MARKS_DUE_MAX {
-            self.marks_due.entry((room, user)).or_default().join(&capped);
+        // Nobody has read what no site has announced. What the time is, a site whose clock is off does not know.
+        let flag = if self.accepting { said.flag } else { UnreadFlag::default() };
+        let capped = Marker { read: said.read.meet(&self.durable), flag };
+        if !self.join_mark(tx, &user, room, &capped)? {
+            return Ok(());
+        }
+        let place = (room, user);
+        if self.marks_due.len() < MARKS_DUE_MAX || self.marks_due.contains_key(&place) {
+            self.marks_due.entry(place).or_default().join(&capped);
+        } else if self.marks_missed.len() < MARKS_MISSED_MAX {
+            self.marks_missed.insert(place);
         }
         Ok(())
     }
 
     pub(super) fn on_read_marks(&mut self, tx: &mut Tx<'_>, marks: wire::ReadMarks) -> super::peers::Checked {
         for mark in marks.marks.into_iter().take(FRAME_MARKS_MAX) {
-            let vector = Vector::from_wire_opt(mark.vector.as_ref());
-            let (room, user, vector) = match (RoomId::from_wire(&mark.room), UserId::new(&mark.user), vector) {
-                (Ok(room), Ok(user), Ok(vector)) => (room, user, vector),
+            let marker = marker_of(mark.vector.as_ref(), mark.flag.as_ref());
+            let (room, user, marker) = match (RoomId::from_wire(&mark.room), UserId::new(&mark.user), marker) {
+                (Ok(room), Ok(user), Ok(marker)) => (room, user, marker),
                 (Err(e), ..) | (_, Err(e), _) | (_, _, Err(e)) => return Ok(Err(e)),
             };
-            self.join_mark(tx, &user, room, &vector)?;
+            self.join_mark(tx, &user, room, &marker)?;
         }
         Ok(Ok(()))
     }
 
     /// `true` where the marker moved.
-    fn join_mark(&self, tx: &mut Tx<'_>, user: &UserId, room: RoomId, vector: &Vector) -> Result<bool, ViewError> {
+    fn join_mark(&self, tx: &mut Tx<'_>, user: &UserId, room: RoomId, marker: &Marker) -> Result<bool, ViewError> {
         let key = Key::Read(room, user.clone());
-        let row: wire::ReadRow = tx.get(&key)?.unwrap_or_default();
-        let mut joined = Vector::from_wire_opt(row.vector.as_ref()).unwrap_or_default();
-        if joined.covers_all(vector) {
+        let mut joined = marker_row(tx, &key)?;
+        if !self.join_marker(&mut joined, marker) {
             return Ok(false);
         }
-        joined.join(vector);
-        if joined.len() > limits::VECTOR_ENTRIES_MAX {
+        if joined.read.len() > limits::VECTOR_ENTRIES_MAX {
             return Ok(false); // No honest sites have so many origins, and nobody could be told.
         }
-        tx.put(&key, &wire::ReadRow { vector: Some(joined.to_wire()) });
+        let vector = (!joined.read.is_empty()).then(|| joined.read.to_wire());
+        tx.put(&key, &wire::ReadRow { vector, flag: joined.flag.to_wire() });
         tx.emit(Output::Marked { room, user: user.clone(), marker: joined });
         Ok(true)
+    }
+
+    fn join_marker(&self, joined: &mut Marker, marker: &Marker) -> bool {
+        if self.sabotaged(crate::Sabotage::LastFlagToCome) && marker.flag.is_set() && marker.flag != joined.flag {
+            joined.flag = marker.flag;
+            joined.read.join(&marker.read);
+            return true;
+        }
+        joined.join(marker)
+    }
+
+    /// A link broke: what was sent on it of late may not have got there.
+    pub(super) fn miss_recent_marks(&mut self) {
+        let room = MARKS_MISSED_MAX.saturating_sub(self.marks_missed.len());
+        self.marks_missed.extend(self.marks_recent.drain(..).map(|(_, place)| place).take(room));
     }
 
     /// Whether there are markers to be sent now.
@@ -75,9 +103,8 @@ impl Shard {
     fn take_up_missed(&mut self, tx: &Tx<'_>) -> Result<(), ViewError> {
         for _ in 0..FRAME_MARKS_MAX {
             let Some((room, user)) = self.marks_missed.pop_first() else { break };
-            let row: wire::ReadRow = tx.get(&Key::Read(room, user.clone()))?.unwrap_or_default();
-            let vector = Vector::from_wire_opt(row.vector.as_ref()).unwrap_or_default();
-            self.marks_due.entry((room, user)).or_default().join(&vector);
+            let marker = marker_row(tx, &Key::Read(room, user.clone()))?;
+            self.marks_due.entry((room, user)).or_default().join(&marker);
         }
         Ok(())
     }
@@ -88,17 +115,26 @@ impl Shard {
         if all_up {
             self.take_up_missed(tx)?;
         }
+        let now = tx.now.mono_ms;
+        let is_old = |sent_ms: u64| now.saturating_sub(sent_ms) > MARKS_RECENT_MS;
+        while self.marks_recent.front().is_some_and(|(sent_ms, _)| is_old(*sent_ms)) {
+            self.marks_recent.pop_front();
+        }
         let mut marks = Vec::new();
         let mut bytes = 0;
         while marks.len() < FRAME_MARKS_MAX
             && bytes < self.bounds.frame_bytes_max
-            && let Some(((room, user), vector)) = self.marks_due.pop_first()
+            && let Some(((room, user), marker)) = self.marks_due.pop_first()
         {
             if !all_up && self.marks_missed.len() < MARKS_MISSED_MAX {
                 self.marks_missed.insert((room, user.clone()));
+            } else if self.marks_recent.len() < MARKS_RECENT_MAX {
+                self.marks_recent.push_back((now, (room, user.clone())));
             }
             let room = Bytes::copy_from_slice(&room.0);
-            let mark = wire::ReadMark { room, user: user.as_str().to_owned(), vector: Some(vector.to_wire()) };
+            let vector = (!marker.read.is_empty()).then(|| marker.read.to_wire());
+            let flag = marker.flag.to_wire();
+            let mark = wire::ReadMark { room, user: user.as_str().to_owned(), vector, flag };
             bytes += mark.encoded_len();
             marks.push(mark);
         }
@@ -111,4 +147,14 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+/// A user's marker of a room as it is stored.
+fn marker_row(tx: &Tx<'_>, key: &Key) -> Result<Marker, ViewError> {
+    let row: wire::ReadRow = tx.get(key)?.unwrap_or_default();
+    Ok(marker_of(row.vector.as_ref(), row.flag.as_ref()).unwrap_or_default())
+}
+
+fn marker_of(read: Option<&wire::Vector>, flag: Option<&wire::UnreadFlag>) -> Result<Marker, DecodeError> {
+    Ok(Marker { read: Vector::from_wire_opt(read)?, flag: UnreadFlag::from_wire_opt(flag)? })
 }

@@ -30,7 +30,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow::Continue;
 
 use bytes::Bytes;
-use causeway_protocol::{DeviceId, Dot, Hash16, Hlc, Origin, RequestId, RoomId, SiteId, Stamp, UserId, Vector, wire};
+use causeway_protocol::{
+    DeviceId, Dot, Hash16, Hlc, Marker, Origin, RequestId, RoomId, SiteId, Stamp, UserId, Vector, wire,
+};
 
 use crate::io::{Counters, Input, Now, Output, Outputs, ShardConfig, Ticket};
 use crate::key::{Key, origins_range};
@@ -111,9 +113,11 @@ pub struct Shard {
     /// A merge is done, and its last write is not fsynced yet.
     merge_unsynced: bool,
     transfers: u64,
-    marks_due: BTreeMap<(RoomId, UserId), Vector>,
+    marks_due: BTreeMap<(RoomId, UserId), Marker>,
     /// Of which a site that is down was not told.
     marks_missed: BTreeSet<(RoomId, UserId)>,
+    /// Those that were sent of late, and when.
+    marks_recent: VecDeque<(u64, (RoomId, UserId))>,
     /// Purges that were not done before the restart.
     purges_left: VecDeque<Purge>,
     /// Users of whom bodies are being taken, in rooms.
@@ -191,6 +195,7 @@ impl Shard {
             transfers: 0,
             marks_due: BTreeMap::new(),
             marks_missed: BTreeSet::new(),
+            marks_recent: VecDeque::new(),
             ready_at,
             accepting: true,
             forward_at: now.mono_ms,
@@ -285,7 +290,7 @@ impl Shard {
             Input::Durable(ticket) => self.on_durable(tx, ticket)?,
             Input::Accepting(accepting) => self.set_accepting(tx.now, accepting),
             Input::ForceReady => self.force_ready(tx),
-            Input::MarkRead(user, room, vector) => self.on_mark_read(tx, user, room, vector)?,
+            Input::MarkRead(user, room, marker) => self.on_mark_read(tx, user, room, marker)?,
             Input::Tick => self.on_tick(tx)?,
         }
         if self.order_next != vector_before {

@@ -109,6 +109,7 @@ impl Shard {
 
     pub(super) fn on_peer_down(&mut self, site: SiteId) {
         self.abandon_transfer(site);
+        self.miss_recent_marks();
         if let Some(peer) = self.peers.get_mut(&site) {
             let (acked, caught_up_ms) = (std::mem::take(&mut peer.acked), peer.caught_up_ms);
             *peer = Peer { acked, caught_up_ms, ..Peer::default() };

@@ -10,6 +10,7 @@ use causeway_replica::key::{Key, Register};
 use causeway_replica::view::{Cf, View};
 
 use super::Violation;
+use super::marks::flag_of;
 use super::reads::Reader;
 use super::rights::{Model, acts_of};
 
@@ -58,6 +59,14 @@ pub fn wrong(views: &[RoomView], rooms: &[RoomId], reader: &Reader<'_>) -> Resul
         }
     }
     Ok(None)
+}
+
+/// A room that a client shows as marked unread, or not, other than its home site's row.
+pub fn wrong_flag(views: &[RoomView], reader: &Reader<'_>) -> Option<String> {
+    let served = views.iter().filter(|view| view.served);
+    let flag = |view: &RoomView| flag_of(reader.view, reader.user, &view.room).unread;
+    let wrong = served.into_iter().find(|view| view.marked_unread != flag(view))?;
+    Some(format!("{:?} is shown with marked unread {}, unlike its row", wrong.room, wrong.marked_unread))
 }
 
 /// What a client's list of invitations has wrong, by its home site's rows.

@@ -9,6 +9,7 @@ pub mod cursors;
 pub mod finals;
 pub mod leaving;
 pub mod list;
+pub mod marks;
 pub mod ops;
 pub mod reads;
 pub mod rights;

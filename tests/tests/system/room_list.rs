@@ -82,6 +82,41 @@ async fn the_list_is_the_same_on_every_device_and_stays_through_a_failover() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_room_marked_unread_is_so_on_every_device_and_through_a_failover() {
+    let mut system = System::start(3, false).await;
+    let ann = Reader::sign_in(&system, "ann", 0).await;
+    let mut desk = Reader::sign_in(&system, "bob", 1).await;
+    let mut phone = Reader::sign_in(&system, "bob", 2).await;
+    let (room, created) = ann.client.create_room("lunch", true).unwrap();
+    replicated(created).await;
+    replicated(desk.client.join(room).unwrap()).await;
+    replicated(ann.client.send(room, "text/plain", "noodles?").unwrap()).await;
+    let unread = |rooms: &[RoomView]| counts(rooms, room) == (1, 0);
+    until_listed(&mut desk, "the desk's list", unread).await;
+    until_listed(&mut phone, "the phone's list", unread).await;
+
+    let marked = |rooms: &[RoomView]| rooms[0].marked_unread && counts(rooms, room) == (0, 0);
+    desk.client.mark_read(room);
+    desk.client.mark_unread(room);
+    assert!(marked(&desk.client.rooms()), "at once, and no message is unread by it");
+    until_listed(&mut phone, "the phone hears of it", marked).await;
+    let mut late = Reader::sign_in(&system, "bob", 0).await;
+    until_listed(&mut late, "a device that comes later", |rooms| !rooms.is_empty() && marked(rooms)).await;
+
+    // Whose home dies keeps it; read on one device, read on all.
+    system.kill(1).await;
+    let elsewhere = |rooms: &[RoomView]| rooms[0].served && marked(rooms);
+    replicated(ann.client.set_name(room, "dinner").unwrap()).await;
+    until_listed(&mut desk, "the desk at another site", |rooms| rooms[0].name == "dinner" && elsewhere(rooms)).await;
+    phone.client.mark_read(room);
+    assert!(!phone.client.rooms()[0].marked_unread);
+    for device in [&mut desk, &mut late] {
+        until_listed(device, "read on the phone", |rooms| !rooms[0].marked_unread).await;
+    }
+    system.cluster.stop_all().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_and_readers_are_told_at_every_site() {
     let system = System::start(2, false).await;
     let ann = Reader::sign_in(&system, "ann", 0).await;

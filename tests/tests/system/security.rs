@@ -101,7 +101,7 @@ impl Stage {
     async fn refused_at_the_door(&mut self, what: &str, hello: Option<wire::Hello>, code: Code) {
         let mut device = Device::new("ann", 66);
         self.devices.push(device.id);
-        let mark = wire::MarkRead { room: self.room.to_wire(), vector: None };
+        let mark = wire::MarkRead { room: self.room.to_wire(), vector: None, flag: None };
         let mut said: Vec<(&str, Frame)> = kinds("bob", self.message)
             .into_iter()
             .map(|(name, kind)| (name, Frame::Submit(device.submit(self.room, kind, "words").1)))
@@ -251,8 +251,8 @@ async fn every_request_by_those_who_may_not_is_refused_and_leaves_no_trace() {
 
     // Markers are not answered. Those of strangers and of banned users are for nothing.
     for by in [&mut villain, &mut banned] {
-        let vector = Some(wire::Vector::default());
-        by.say(Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector })).await;
+        let flag = Some(wire::UnreadFlag { id: Some(by.device.mint().to_wire()), unread: true });
+        by.say(Frame::MarkRead(wire::MarkRead { room: room.to_wire(), vector: None, flag })).await;
         by.ping().await;
     }
     let all = stage.ann.history(room, 100).await;

@@ -231,7 +231,7 @@ fn read_markers_stay_within_what_a_vector_may_name() {
     let mark = |from: u64| {
         let entries = limits::VECTOR_ENTRIES_MAX as u64;
         let vector: Vector = (from..from + entries).map(|n| Dot { origin: of(n), seq: 1 }).collect();
-        wire::ReadMark { room: ROOM.to_wire(), user: "eve".into(), vector: Some(vector.to_wire()) }
+        wire::ReadMark { room: ROOM.to_wire(), user: "eve".into(), vector: Some(vector.to_wire()), flag: None }
     };
     for from in [0, 10_000, 20_000] {
         a.says(Frame::ReadMarks(wire::ReadMarks { marks: vec![mark(from)] }));

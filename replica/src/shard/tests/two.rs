@@ -1,6 +1,8 @@
 //! Two sites.
 
-use causeway_protocol::{Message, Vector, wire, wire::request::Kind};
+use causeway_protocol::{
+    DeviceId, Marker, Message, RequestId, RoomId, SiteId, Stamp, UnreadFlag, UserId, Vector, wire, wire::request::Kind,
+};
 
 use super::cluster::{A, B, C, Cluster, text_body, user};
 use crate::io::{Alarm, Input};
@@ -208,13 +210,75 @@ fn a_read_marker_follows_its_user_to_the_other_site() {
     sites.say(A, &ann, room);
     sites.settle();
     let read = sites.site(A).shard.durable().clone();
-    sites.input(A, Input::MarkRead(ann.clone(), room, read));
+    sites.input(A, Input::MarkRead(ann.clone(), room, read.into()));
     sites.settle();
     let key = crate::key::Key::Read(room, ann);
     let marker =
         |sites: &Cluster, site| crate::view::View::get(&sites.sites[&site].rows, key.family(), &key.encode()).unwrap();
     assert!(marker(&sites, A).is_some());
     assert_eq!(marker(&sites, A), marker(&sites, B));
+}
+
+fn marker(sites: &Cluster, site: SiteId, user: &UserId, room: RoomId) -> (Vector, UnreadFlag) {
+    let key = crate::key::Key::Read(room, user.clone());
+    let row = crate::view::View::get(&sites.sites[&site].rows, key.family(), &key.encode()).unwrap();
+    let row: wire::ReadRow = row.map(|row| causeway_protocol::Message::decode(row).unwrap()).unwrap_or_default();
+    let read = Vector::from_wire_opt(row.vector.as_ref()).unwrap();
+    (read, UnreadFlag::from_wire_opt(row.flag.as_ref()).unwrap())
+}
+
+#[test]
+fn of_flags_set_at_two_sites_the_later_holds_at_both_and_an_older_one_never_comes_back() {
+    let mut sites = Cluster::new(&[A, B]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    sites.settle();
+    let flag = |n: u64, unread| UnreadFlag { id: RequestId { stamp: Stamp(n), device: DeviceId(n) }, unread };
+    let said = |flag| Marker { read: Vector::new(), flag };
+    sites.input(A, Input::MarkRead(ann.clone(), room, said(flag(2, false))));
+    sites.input(B, Input::MarkRead(ann.clone(), room, said(flag(3, true))));
+    sites.pass_ms(10 * super::super::timers::MARKS_MS);
+    sites.settle();
+    for site in [A, B] {
+        assert_eq!(marker(&sites, site, &ann, room).1, flag(3, true));
+    }
+    sites.input(A, Input::MarkRead(ann.clone(), room, said(flag(1, false))));
+    assert_eq!(marker(&sites, A, &ann, room).1, flag(3, true));
+    // What was read moves apart from it.
+    let read = sites.site(A).shard.durable().clone();
+    sites.input(A, Input::MarkRead(ann.clone(), room, read.clone().into()));
+    assert_eq!(marker(&sites, A, &ann, room), (read, flag(3, true)));
+}
+
+#[test]
+fn a_site_whose_clock_is_off_takes_no_flag() {
+    let mut sites = Cluster::new(&[A, B]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    sites.settle();
+    sites.input(A, Input::Accepting(false));
+    let flag = UnreadFlag { id: RequestId { stamp: Stamp(9), device: DeviceId(1) }, unread: true };
+    let read = sites.site(A).shard.durable().clone();
+    sites.input(A, Input::MarkRead(ann.clone(), room, Marker { read: read.clone(), flag }));
+    assert_eq!(marker(&sites, A, &ann, room), (read, UnreadFlag::default()));
+}
+
+#[test]
+fn markers_that_a_breaking_link_lost_are_sent_again() {
+    let mut sites = Cluster::new(&[A, B]);
+    let ann = user("ann");
+    let room = sites.create(A, &ann, true);
+    sites.settle();
+    let flag = UnreadFlag { id: RequestId { stamp: Stamp(9), device: DeviceId(1) }, unread: true };
+    sites.input(A, Input::MarkRead(ann.clone(), room, Marker { read: Vector::new(), flag }));
+    sites.pass_ms(2 * super::super::timers::MARKS_MS);
+    // It is under way when the link breaks, of which nobody has noticed anything.
+    sites.cut(A, B);
+    assert_eq!(marker(&sites, B, &ann, room).1, UnreadFlag::default());
+    sites.heal(A, B);
+    sites.pass_ms(2 * super::super::timers::MARKS_MS);
+    sites.settle();
+    assert_eq!(marker(&sites, B, &ann, room).1, flag);
 }
 
 #[test]
@@ -224,9 +288,10 @@ fn a_site_that_was_away_hears_of_the_read_markers_that_it_missed() {
     let rooms = [sites.create(A, &ann, true), sites.create(A, &ann, true)];
     sites.settle();
     let read = sites.site(A).shard.durable().clone();
+    let flag = UnreadFlag { id: RequestId { stamp: Stamp(9), device: DeviceId(1) }, unread: true };
     sites.cut(A, B);
     for room in rooms {
-        sites.input(A, Input::MarkRead(ann.clone(), room, read.clone()));
+        sites.input(A, Input::MarkRead(ann.clone(), room, Marker { read: read.clone(), flag }));
     }
     sites.pass_ms(10 * super::super::timers::MARKS_MS);
     sites.heal(A, B);
@@ -234,9 +299,6 @@ fn a_site_that_was_away_hears_of_the_read_markers_that_it_missed() {
     sites.pass_ms(super::super::timers::MARKS_MS);
     sites.settle();
     for room in rooms {
-        let key = crate::key::Key::Read(room, ann.clone());
-        let row = crate::view::View::get(&sites.sites[&B].rows, key.family(), &key.encode()).unwrap();
-        let row: wire::ReadRow = causeway_protocol::Message::decode(row.expect("it is there")).unwrap();
-        assert_eq!(Vector::from_wire_opt(row.vector.as_ref()).unwrap(), read);
+        assert_eq!(marker(&sites, B, &ann, room), (read.clone(), flag));
     }
 }
